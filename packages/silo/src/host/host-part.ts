@@ -1,0 +1,42 @@
+/** What the plan needs to know of this host. */
+import { existsSync, readFileSync } from 'node:fs';
+import type { Job } from '../job/job.ts';
+import type { HostFacts } from '../plan/fakes.ts';
+import type { HostPart } from '../plan/oci.ts';
+import { cgroupPath, type CgroupVersion, limitsSwap } from './cgroup.ts';
+import { pickCpus } from './cpus.ts';
+
+const HOST_BINDS = ['/usr', '/etc/alternatives', '/etc/ld.so.cache', '/etc/ld.so.conf', '/etc/ld.so.conf.d'];
+const FETCH_BINDS = [
+  '/etc/resolv.conf',
+  '/etc/nsswitch.conf',
+  '/etc/ssl/certs',
+  '/etc/ssl/openssl.cnf',
+  '/etc/pki',
+  '/etc/ca-certificates.conf',
+];
+const FAKETIME = ['/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1', '/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1'];
+
+export function hostPart(job: Job, version: CgroupVersion, owner: number, id: string): HostPart {
+  return {
+    cgroup: cgroupPath(owner, id),
+    cpuset: pickCpus(readFileSync('/proc/self/status', 'utf8'), job.fixed.cpus),
+    limitSwap: limitsSwap(version),
+    openFiles: Number(/^Max open files\s+\S+\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? '1024'),
+    faketime: faketimeLibrary(),
+    hostBinds: HOST_BINDS.filter((path) => existsSync(path)),
+    fetchBinds: FETCH_BINDS.filter((path) => existsSync(path)),
+  };
+}
+
+export function faketimeLibrary(): string | null {
+  return FAKETIME.find((path) => existsSync(path)) ?? null;
+}
+
+export function hostFacts(): HostFacts {
+  return {
+    cpuinfo: readFileSync('/proc/cpuinfo', 'utf8'),
+    stat: readFileSync('/proc/stat', 'utf8'),
+    meminfo: readFileSync('/proc/meminfo', 'utf8'),
+  };
+}
