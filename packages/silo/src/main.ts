@@ -1,6 +1,6 @@
 /** `lockstep-silo run|plan|pack`: the command line of the silo. */
 import { randomBytes } from 'node:crypto';
-import { closeSync, fstatSync, openSync, realpathSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, realpathSync, writeSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { SiloError } from './failure.ts';
 import { cgroupVersion } from './host/cgroup.ts';

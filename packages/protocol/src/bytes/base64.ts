@@ -1,7 +1,11 @@
 /** RFC 4648 base64, strict: both alphabets when reading (DSSE 1.0.2 asks for it), no junk, no wrong padding, no stray bits. */
 const STANDARD = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
 
-const VALUES: ReadonlyMap<string, number> = new Map([...[...STANDARD].map((character, index) => [character, index] as const), ['-', 62], ['_', 63]]);
+const VALUES: ReadonlyMap<string, number> = new Map([
+  ...[...STANDARD].map((character, index) => [character, index] as const),
+  ['-', 62],
+  ['_', 63],
+]);
 
 export function toBase64(bytes: Uint8Array): string {
   let out = '';

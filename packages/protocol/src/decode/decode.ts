@@ -32,7 +32,8 @@ function describe(value: Json | undefined): string {
 }
 
 export function text(expected: string, accept: (value: string) => boolean, maxLength = 4096, hint = ''): Decoder<string> {
-  return (value, path) => (typeof value === 'string' && value.length <= maxLength && accept(value) ? pass(value) : issue(path, value, expected, hint));
+  return (value, path) =>
+    typeof value === 'string' && value.length <= maxLength && accept(value) ? pass(value) : issue(path, value, expected, hint);
 }
 
 export function integer(min: number, max: number): Decoder<number> {
@@ -127,16 +128,20 @@ export function tableOf<T>(tag: string, variants: Readonly<Record<string, Decode
     if (!isTable(value)) return issue(path, value, 'a table');
     const name = value[tag];
     const decoder = typeof name === 'string' && Object.hasOwn(variants, name) ? variants[name] : undefined;
-    return decoder === undefined ? issue([...path, tag], name, `one of ${Object.keys(variants).map((one) => `"${one}"`).join(', ')}`) : decoder(value, path);
+    return decoder === undefined
+      ? issue(
+          [...path, tag],
+          name,
+          `one of ${Object.keys(variants)
+            .map((one) => `"${one}"`)
+            .join(', ')}`,
+        )
+      : decoder(value, path);
   };
 }
 
 export function mapOk<T, U>(decoded: Decoded<T>, map: (value: T) => U): Decoded<U> {
   return decoded.ok ? pass(map(decoded.value)) : decoded;
-}
-
-export function mapped<T, U>(decoder: Decoder<T>, map: (value: T) => U): Decoder<U> {
-  return (value, path) => mapOk(decoder(value, path), map);
 }
 
 export function isTable(value: Json | undefined): value is { readonly [key: string]: Json } {

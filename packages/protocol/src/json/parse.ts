@@ -27,7 +27,8 @@ export function parseJson(input: Uint8Array | string, file = 'JSON'): Json {
 export function parseJsonWithPositions(input: Uint8Array | string, file = 'JSON'): ParsedJson {
   const text = typeof input === 'string' ? input : fromUtf8(input);
   if (text === null) throw new LockstepError('JSON_INVALID', `${file} is not UTF-8`, 'Write it as UTF-8 without a byte order mark.');
-  if (text.length > MAX_JSON_BYTES) throw new LockstepError('JSON_INVALID', `${file} is larger than 64 MiB`, 'No document of this program is that large.');
+  if (text.length > MAX_JSON_BYTES)
+    throw new LockstepError('JSON_INVALID', `${file} is larger than 64 MiB`, 'No document of this program is that large.');
   const parser = new Parser(text, file);
   const value = parser.document();
   return { value, offsetOf: (path) => parser.offsets.get(JSON.stringify(path)) ?? 0 };
@@ -62,9 +63,14 @@ class Parser {
   private fail(expected: string): never {
     const { line, column } = lineAndColumn(this.text, this.at);
     const found = this.at < this.text.length ? JSON.stringify(this.text.slice(this.at, this.at + 12)) : 'the end of the text';
-    throw new LockstepError('JSON_INVALID', `expected ${expected}, found ${found}`, 'Correct the text, or make it again with the program that wrote it.', {
-      at: { file: this.file, line, column },
-    });
+    throw new LockstepError(
+      'JSON_INVALID',
+      `expected ${expected}, found ${found}`,
+      'Correct the text, or make it again with the program that wrote it.',
+      {
+        at: { file: this.file, line, column },
+      },
+    );
   }
 
   private space(): void {
@@ -79,7 +85,11 @@ class Parser {
     if (first === '{') return this.object();
     if (first === '[') return this.array();
     if (first === '"') return this.string();
-    for (const [word, value] of [['true', true], ['false', false], ['null', null]] as const) {
+    for (const [word, value] of [
+      ['true', true],
+      ['false', false],
+      ['null', null],
+    ] as const) {
       if (this.text.startsWith(word, this.at)) {
         this.at += word.length;
         return value;

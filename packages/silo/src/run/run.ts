@@ -20,7 +20,7 @@ import { dirname } from 'node:path';
 import { type Failure, SiloError } from '../failure.ts';
 import { cgroupVersion, type CgroupVersion, isHybrid, readCounters, sweepDeadGroups } from '../host/cgroup.ts';
 import { hostFacts, hostPart } from '../host/host-part.ts';
-import { findProgram, findRuntime, type Runtime, type RuntimeName, runtimeVersion } from '../host/runtime.ts';
+import { findProgram, findRuntime, type RuntimeName, runtimeVersion } from '../host/runtime.ts';
 import { type Job, MAX_JOB_BYTES, readJob } from '../job/job.ts';
 import { readerOf } from '../job/read.ts';
 import { fakeFiles } from '../plan/fakes.ts';

@@ -1,0 +1,63 @@
+/** ECDSA P-256 keys and signatures: the builders' attestation keys (Rekor v2 takes no pure Ed25519 over a digest). */
+import { p256 } from '@noble/curves/nist.js';
+import { fromBase64, toBase64 } from '../bytes/base64.ts';
+import { type Sha256, sha256Hex } from '../digest/digest.ts';
+import { LockstepError } from '../error/lockstep-error.ts';
+
+/** SubjectPublicKeyInfo of RFC 5480 for id-ecPublicKey, prime256v1, up to the uncompressed point. */
+const SPKI_PREFIX = Uint8Array.from([
+  0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07,
+  0x03, 0x42, 0x00,
+]);
+const SPKI_LENGTH = SPKI_PREFIX.length + 65;
+
+export interface PublicKey {
+  /** SHA-256 of the DER SubjectPublicKeyInfo: the key's identity, whatever name somebody gives it. */
+  readonly id: Sha256;
+  readonly spki: Uint8Array;
+}
+
+/** @throws LockstepError KEY_INVALID */
+export function publicKeyFromSpki(spki: Uint8Array): PublicKey {
+  const prefixOk = spki.length === SPKI_LENGTH && SPKI_PREFIX.every((byte, index) => byte === spki[index]);
+  if (!prefixOk || !isPoint(spki.subarray(SPKI_PREFIX.length))) {
+    throw new LockstepError('KEY_INVALID', 'The key is not an ECDSA P-256 public key', 'Give the PEM that "lockstep key show" prints.');
+  }
+  return { id: sha256Hex(spki), spki };
+}
+
+/** @throws LockstepError KEY_INVALID */
+export function publicKeyFromPem(pem: string): PublicKey {
+  const match = /^\s*-----BEGIN PUBLIC KEY-----([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----\s*$/.exec(pem);
+  const der = match === null ? null : fromBase64((match[1] ?? '').replace(/\s+/g, ''));
+  if (der === null)
+    throw new LockstepError(
+      'KEY_INVALID',
+      'The file is not a public key in PEM',
+      'It begins with -----BEGIN PUBLIC KEY-----; a private key is not wanted here.',
+    );
+  return publicKeyFromSpki(der);
+}
+
+export function publicKeyToPem(key: PublicKey): string {
+  const lines = toBase64(key.spki).match(/.{1,64}/g) ?? [];
+  return `-----BEGIN PUBLIC KEY-----\n${lines.join('\n')}\n-----END PUBLIC KEY-----\n`;
+}
+
+function isPoint(bytes: Uint8Array): boolean {
+  try {
+    p256.Point.fromBytes(bytes).assertValidity();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** @param signature ASN.1 DER, as DSSE and Sigstore carry it. Malformed is false: bad evidence is a result. */
+export function verifyP256(key: PublicKey, message: Uint8Array, signature: Uint8Array): boolean {
+  try {
+    return p256.verify(signature, message, key.spki.subarray(SPKI_PREFIX.length), { format: 'der', lowS: false, prehash: true });
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * The verdict on one file and one attestation. Reads from top to bottom as the chain it checks: the envelope, whose key
+ * signed it, what it says, that it speaks of this file, of the definition it names, and of what was expected.
+ */
+import { parseEnvelope, type Envelope, IN_TOTO_PAYLOAD, pae } from '../dsse/envelope.ts';
+import { buildId, decodeDefinition } from '../definition/definition.ts';
+import { canonicalText } from '../json/canonical.ts';
+import { type Json, parseJson } from '../json/parse.ts';
+import { type PublicKey, verifyP256 } from '../key/p256.ts';
+import { formatPath } from '../decode/issue-error.ts';
+import { dependenciesOf } from '../provenance/dependencies.ts';
+import { decodeStatement, type Statement } from '../statement/statement.ts';
+import { isFarmId } from '../farm-id/farm-id.ts';
+import { type Verdict, VerdictBuilder } from './verdict.ts';
+
+export interface Artifact {
+  readonly name: string;
+  /** Hex. Whoever can read the file hashes it; this function never sees its bytes. */
+  readonly sha256: string;
+}
+
+export interface Expectation {
+  /** Exact `source_ref`. */
+  readonly source?: string;
+  readonly farmId?: string;
+  readonly buildId?: string;
+  /** SHA-256 of the prepared environment's tar, or of the root file system. */
+  readonly environment?: string;
+  /** Accepted source references; empty or absent: any. */
+  readonly sources?: readonly string[];
+}
+
+export interface VerifyInput {
+  readonly attestation: Uint8Array;
+  readonly artifact: Artifact;
+  readonly keys: readonly { readonly name: string; readonly key: PublicKey }[];
+  readonly expect: Expectation;
+}
+
+export const VERIFY_STEPS = ['envelope', 'signature', 'statement', 'subject', 'definition', 'inputs', 'source', 'environment'] as const;
+
+export function verifyArtifact(input: VerifyInput): Verdict {
+  const verdict = new VerdictBuilder(VERIFY_STEPS);
+  const envelope = readEnvelope(input.attestation);
+  if (typeof envelope === 'string') return verdict.fail('envelope', envelope);
+  if (envelope.payloadType !== IN_TOTO_PAYLOAD)
+    return verdict.fail('envelope', `the payload type is ${JSON.stringify(envelope.payloadType)}, not ${IN_TOTO_PAYLOAD}`);
+  verdict.pass('envelope', 'DSSE with an in-toto payload');
+
+  // Before the payload is looked at: what nobody trusted has signed is not parsed.
+  const signer = findSigner(envelope, input.keys);
+  if (typeof signer === 'string') return verdict.fail('signature', signer);
+  verdict.pass('signature', `by ${signer.name} (key ${signer.key.id.slice(0, 16)})`);
+
+  const statement = readStatement(envelope.payload);
+  if (typeof statement === 'string') return verdict.fail('statement', statement);
+  const { buildDefinition } = statement.predicate;
+  const external = buildDefinition.externalParameters;
+  if (!isFarmId(external.farm_id)) return verdict.fail('statement', `farm_id ${JSON.stringify(external.farm_id)} is malformed`);
+  verdict.pass('statement', `in-toto Statement v1, SLSA Provenance v1, from ${external.farm_id}`);
+
+  const subject = statement.subject.find((one) => one.digest.sha256 === input.artifact.sha256);
+  if (subject === undefined)
+    return verdict.fail('subject', `no subject has the SHA-256 of ${input.artifact.name} (${input.artifact.sha256})`);
+  verdict.pass('subject', `${subject.name} sha256:${subject.digest.sha256}`);
+
+  const definition = decodeDefinition(external.definition);
+  if (!definition.ok)
+    return verdict.fail('definition', definition.issues.map((one) => `${formatPath(one.path)}: expected ${one.expected}`).join('; '));
+  const id = buildId(definition.value);
+  if (id !== buildDefinition.internalParameters.build_id)
+    return verdict.fail('definition', `its canonical SHA-256 is ${id}, the statement says ${buildDefinition.internalParameters.build_id}`);
+  if (input.expect.buildId !== undefined && input.expect.buildId !== id)
+    return verdict.fail('definition', `the build id is ${id}, expected ${input.expect.buildId}`);
+  if (external.source_ref !== definition.value.lock.source.ref) return verdict.fail('definition', 'source_ref is not the one of the lock');
+  verdict.pass('definition', `build id ${id}`);
+
+  const listed = canonicalText(JSON.parse(JSON.stringify(buildDefinition.resolvedDependencies)) as Json);
+  if (listed !== canonicalText(JSON.parse(JSON.stringify(dependenciesOf(definition.value))) as Json))
+    return verdict.fail('inputs', 'resolvedDependencies do not match the lock');
+  verdict.pass('inputs', `${buildDefinition.resolvedDependencies.length} inputs, each with its digest`);
+
+  const sourceProblem = problemOfSource(external, input.expect);
+  if (sourceProblem !== null) return verdict.fail('source', sourceProblem);
+  verdict.pass(
+    'source',
+    `${external.source_ref}${input.expect.source === undefined && (input.expect.sources ?? []).length === 0 ? ' (no expectation given)' : ''}`,
+  );
+
+  const { environment } = buildDefinition.internalParameters;
+  const kind = definition.value.lock.environment.kind;
+  if (environment.kind !== kind || (environment.pinned === 'yes') !== (kind !== 'host'))
+    return verdict.fail('environment', 'the environment is not the one of the lock');
+  if (input.expect.environment !== undefined && environment.sha256 !== input.expect.environment)
+    return verdict.fail('environment', `sha256:${environment.sha256 ?? 'none'}, expected ${input.expect.environment}`);
+  verdict.pass('environment', environment.sha256 === null ? `${kind}, not pinned` : `${kind}, sha256:${environment.sha256}`);
+  if (kind === 'host')
+    verdict.note('The environment was the builder machine itself, which is not pinned: good for trying things out, never for a release.');
+  if (buildDefinition.internalParameters.variation !== null)
+    verdict.note('This build was varied on purpose; its attestation says in what.');
+  verdict.note('One builder says so. A quorum of independent builders would say more.');
+  return verdict.done();
+}
+
+function readEnvelope(bytes: Uint8Array): Envelope | string {
+  try {
+    return parseEnvelope(bytes);
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+/** The key id of an envelope is a hint and anybody can write it, so every trusted key is tried. */
+function findSigner(envelope: Envelope, keys: VerifyInput['keys']): { name: string; key: PublicKey } | string {
+  if (keys.length === 0) return 'no key was given to trust';
+  const message = pae(envelope.payloadType, envelope.payload);
+  const found = keys.find(({ key }) => envelope.signatures.some(({ sig }) => verifyP256(key, message, sig)));
+  if (found !== undefined) return found;
+  const claimed = envelope.signatures.map(({ keyid }) => keyid.slice(0, 16) || '(none)').join(', ');
+  return `no signature verifies with a trusted key (key ids in the envelope: ${claimed})`;
+}
+
+function readStatement(payload: Uint8Array): Statement | string {
+  let json: Json;
+  try {
+    json = parseJson(payload, 'payload');
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+  const decoded = decodeStatement(json);
+  return decoded.ok
+    ? decoded.value
+    : decoded.issues
+        .slice(0, 3)
+        .map((one) => `${formatPath(one.path)}: expected ${one.expected}, found ${one.found}`)
+        .join('; ');
+}
+
+function problemOfSource(external: { farm_id: string; source_ref: string }, expect: Expectation): string | null {
+  if (expect.farmId !== undefined && expect.farmId !== external.farm_id) return `farm_id is ${external.farm_id}, expected ${expect.farmId}`;
+  if (expect.source !== undefined && expect.source !== external.source_ref)
+    return `source_ref is ${external.source_ref}, expected ${expect.source}`;
+  if (expect.sources !== undefined && expect.sources.length > 0 && !expect.sources.includes(external.source_ref))
+    return `source_ref ${external.source_ref} is not among those that the policy accepts`;
+  return null;
+}
