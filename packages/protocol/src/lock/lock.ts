@@ -13,7 +13,7 @@ export const LOCK_SCHEMA = 'lockstep-lock/v1';
 
 const printable = (value: string): boolean => !/[\u0000-\u001f\u007f-\u009f]/.test(value);
 const line = text('text on one line', (value) => value !== '' && printable(value), 4096);
-const path = text(
+const linkPath = text(
   'a relative path',
   (value) =>
     value !== '' &&
@@ -73,6 +73,12 @@ const debianPackage = table({
   architecture: text('an architecture', (value) => /^[a-z0-9-]+$/.test(value), 40),
   size,
   sha256: sha256Text,
+  /** Path below an archive's base URL, for snapshot archives. */
+  path: text(
+    'a path in an archive',
+    (value) => /^[A-Za-z0-9_.+~:%/-]+$/.test(value) && !value.startsWith('/') && !value.split('/').includes('..'),
+    1024,
+  ),
   /** Unpacked before anything can run: what the archive marks as essential, with what that depends on. */
   bootstrap: boolean,
 });
@@ -102,7 +108,7 @@ export type LockedEnvironment =
   | { readonly kind: 'rootfs'; readonly sha256: string; readonly size: number; readonly uri: string }
   | { readonly kind: 'host' };
 
-const links = list(table({ path, target: line }), 100_000);
+const links = list(table({ path: linkPath, target: line }), 100_000);
 
 export const decodeLock = table({
   schema: oneOf([LOCK_SCHEMA] as const),

@@ -21,6 +21,8 @@ export interface SealedOutput {
   readonly executable: boolean;
   /** How many files, directories and links it holds; 1 for a file. */
   readonly members: number;
+  /** Latest time that an `archive` gives one of its members, seconds since 1970; null for the other kinds. */
+  readonly newest: number | null;
 }
 
 export interface SealPlace {
@@ -125,7 +127,7 @@ function sealFile(place: SealPlace, path: string, limits: Limits, spend: (files:
   const { fd } = openRegular(source);
   try {
     const { sha256, size } = toNewFile(`${place.outputs}/${name}`, 0o644, (out) => copyAndHash(fd, out));
-    return { name, kind: 'file', size, sha256, executable: (member.mode & 0o100) !== 0, members: 1 };
+    return { name, kind: 'file', size, sha256, executable: (member.mode & 0o100) !== 0, members: 1, newest: null };
   } finally {
     closeSync(fd);
   }
@@ -151,7 +153,7 @@ function sealTree(root: string, rule: { kind: 'tree' | 'rootfs'; name: string },
   const members = walkTree(root, walkRules);
   const write = (fd: number | null): { sha256: string; size: number } => packTree(root, members, fd, place.sourceDate);
   const { sha256, size } = rule.kind === 'rootfs' ? write(null) : toNewFile(`${place.outputs}/${rule.name}`, 0o644, write);
-  return { name: rule.name, kind: rule.kind, size, sha256, executable: false, members: members.length };
+  return { name: rule.name, kind: rule.kind, size, sha256, executable: false, members: members.length, newest: null };
 }
 
 /** One tree as one canonical tar. */
@@ -198,7 +200,15 @@ function sealArchive(
       return writer.end();
     });
     spend(named.length, result.size);
-    return { name: rule.name, kind: 'archive', size: result.size, sha256: result.sha256, executable: false, members: named.length };
+    return {
+      name: rule.name,
+      kind: 'archive',
+      size: result.size,
+      sha256: result.sha256,
+      executable: false,
+      members: named.length,
+      newest: named.reduce((latest, member) => Math.max(latest, member.mtime), 0),
+    };
   } finally {
     closeSync(fd);
   }

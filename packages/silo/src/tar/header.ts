@@ -149,6 +149,8 @@ export interface DecodedHeader {
   readonly mode: number;
   readonly size: number;
   readonly link: string;
+  /** Seconds since 1970; 0 where the field is malformed, since nothing rests on it. */
+  readonly mtime: number;
 }
 
 /** A decoded block, `null` for a zero block, or a reason in words when it is not a header. */
@@ -169,7 +171,7 @@ export function decodeHeader(block: Buffer): DecodedHeader | null | string {
   const link = text(block, 157, 100);
   if (name === null || prefix === null || link === null) return 'a name is not UTF-8';
   const flag = block[156] === 0 ? '0' : String.fromCharCode(block[156] ?? 0);
-  return { name: prefix === '' ? name : `${prefix}/${name}`, flag, mode: mode & 0o7777, size, link };
+  return { name: prefix === '' ? name : `${prefix}/${name}`, flag, mode: mode & 0o7777, size, link, mtime: number(block, 136, 12) ?? 0 };
 }
 
 function text(block: Buffer, offset: number, length: number): string | null {

@@ -11,6 +11,8 @@ import { linkLeavesTree, nameProblem } from './name.ts';
 export interface IndexedMember extends Member {
   /** Byte offset of the content in the archive; for a hard link, of the file it repeats. */
   readonly offset: number;
+  /** Seconds since 1970, as the archive says. */
+  readonly mtime: number;
 }
 
 export interface ArchiveBounds {
@@ -154,6 +156,7 @@ function toMember(header: DecodedHeader, overrides: Overrides, offset: number): 
     size: type === 'file' ? (overrides.size ?? header.size) : 0,
     link: isLink ? (type === 'hardlink' ? normalName(link) : link) : '',
     offset,
+    mtime: header.mtime,
   };
 }
 
