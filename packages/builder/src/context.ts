@@ -6,6 +6,8 @@ export interface Progress {
   start(title: string): ProgressItem;
   note(text: string): void;
   warn(text: string): void;
+  /** The last bytes that a failed step printed; shown at the end. */
+  tail(bytes: Buffer): void;
 }
 
 export interface ProgressItem {

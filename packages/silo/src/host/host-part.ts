@@ -13,6 +13,7 @@ const FETCH_BINDS = [
   '/etc/ssl/certs',
   '/etc/ssl/openssl.cnf',
   '/etc/pki',
+  '/etc/ssh/ssh_known_hosts',
   '/etc/ca-certificates.conf',
 ];
 const FAKETIME = ['/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1', '/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1'];

@@ -1,0 +1,51 @@
+/** The builder's attestation key: ECDSA P-256, made on first use, readable by its owner only, never visible inside a build. */
+import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { chmodSync, existsSync, lstatSync, readFileSync } from 'node:fs';
+import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
+import { type PublicKey, publicKeyFromSpki, publicKeyToPem } from '@lockstep/protocol/key/p256';
+import { createDurably, writeDurably } from '@lockstep/store/durable';
+import type { Store } from '@lockstep/store/store';
+
+export interface AttestationKey {
+  readonly publicKey: PublicKey;
+  /** ASN.1 DER signature over SHA-256 of the message. */
+  sign(message: Uint8Array): Uint8Array;
+}
+
+export function attestationKeyPath(store: Store): string {
+  return `${store.keys}/attestation.pem`;
+}
+
+/** Makes the key where there is none. Two processes that race agree on one. */
+export function openAttestationKey(store: Store): AttestationKey {
+  const path = attestationKeyPath(store);
+  if (!existsSync(path)) {
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    createDurably(path, privateKey.export({ type: 'pkcs8', format: 'pem' }), 0o600);
+    chmodSync(path, 0o600);
+  }
+  const mode = lstatSync(path).mode & 0o777;
+  if ((mode & 0o077) !== 0)
+    throw new LockstepError(
+      'KEY_INVALID',
+      `${path} can be read by others (mode ${mode.toString(8)})`,
+      `chmod 600 ${path}; and if somebody else could have read it, remove it and let a new one be made.`,
+    );
+  const key = readKey(path);
+  const publicKey = publicKeyFromSpki(createPublicKey(key).export({ type: 'spki', format: 'der' }));
+  const publicPath = `${store.keys}/attestation.pub.pem`;
+  if (!existsSync(publicPath)) writeDurably(publicPath, publicKeyToPem(publicKey));
+  return { publicKey, sign: (message) => sign('sha256', message, key) };
+}
+
+function readKey(path: string): KeyObject {
+  try {
+    return createPrivateKey(readFileSync(path));
+  } catch (error) {
+    throw new LockstepError(
+      'KEY_INVALID',
+      `${path} is not a private key: ${error instanceof Error ? error.message : String(error)}`,
+      'Restore it from a backup, or remove it and let a new one be made.',
+    );
+  }
+}

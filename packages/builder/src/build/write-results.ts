@@ -1,0 +1,25 @@
+/** Writes outputs and their siblings where a person wants them, verified on the way. */
+import { mkdirSync } from 'node:fs';
+import type { Context } from '../context.ts';
+import type { AttestedBuild } from './build.ts';
+
+export interface WrittenFile {
+  readonly path: string;
+  readonly sha256: string;
+}
+
+/** `NAME`, and beside them `build.intoto.json`, `build.spdx.json`, `build.transcript`. */
+export function writeResults(context: Context, built: AttestedBuild, folder: string, base: string): WrittenFile[] {
+  mkdirSync(folder, { recursive: true });
+  const { blobs } = context.store;
+  const written: WrittenFile[] = [];
+  const put = (sha256: AttestedBuild['sbom'], name: string, mode: number): void => {
+    blobs.copyOut(sha256, `${folder}/${name}`, mode);
+    written.push({ path: `${folder}/${name}`, sha256 });
+  };
+  for (const output of built.outputs) put(output.digest.sha256, output.name, output.executable ? 0o755 : 0o644);
+  put(built.attestation, `${base}.intoto.json`, 0o644);
+  put(built.sbom, `${base}.spdx.json`, 0o644);
+  put(built.transcript, `${base}.transcript`, 0o644);
+  return written;
+}

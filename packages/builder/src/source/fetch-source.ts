@@ -1,0 +1,60 @@
+/** From a manifest's source to bytes in the content store: one fetcher for each kind of reference. */
+import { dirname, resolve } from 'node:path';
+import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
+import type { Manifest } from '@lockstep/protocol/manifest/manifest';
+import { isProblem, parseSourceRef, type SourceRef } from '@lockstep/protocol/source-ref/source-ref';
+import type { Context, ProgressItem } from '../context.ts';
+import type { Archive } from '../fetch/apt.ts';
+import { fetchArchive } from './archive.ts';
+import { fetchDebianSource } from './debian.ts';
+import { fetchDirectory } from './directory.ts';
+import type { FetchedSource } from './fetched.ts';
+import { fetchGit } from './git.ts';
+import { fetchNpmSource } from './npm.ts';
+
+export function readSourceRef(text: string): SourceRef {
+  const parsed = parseSourceRef(text);
+  if (isProblem(parsed))
+    throw new LockstepError('SOURCE_REF_INVALID', `${JSON.stringify(text.slice(0, 200))}: expected ${parsed.expected}`, parsed.hint);
+  return parsed;
+}
+
+/** @param archive for Debian sources. @param manifestFile directories are relative to it */
+export async function fetchSource(
+  context: Context,
+  spec: Manifest['source'],
+  manifestFile: string,
+  archive: (() => Promise<Archive>) | null,
+  item: ProgressItem,
+): Promise<FetchedSource> {
+  const source = readSourceRef(spec.ref);
+  if (source.kind === 'git') return fetchGit(context, source, item);
+  if (source.kind === 'directory') return fetchDirectory(context, resolve(dirname(manifestFile), source.path), spec.exclude);
+  if (source.kind === 'package') {
+    if (source.purl.type === 'npm') return fetchNpmSource(context, source.purl);
+    if (archive === null)
+      throw new LockstepError(
+        'MANIFEST_INVALID',
+        'A Debian source package needs a Debian environment',
+        'Set environment.kind = "debian" with a suite.',
+      );
+    return fetchDebianSource(context, await archive(), source.purl);
+  }
+  const name = new URL(source.url).pathname.split('/').at(-1) ?? 'source';
+  const fetched = await fetchArchive(context, {
+    url: source.url,
+    sha256: spec.sha256,
+    to: spec.unpack ? '.' : name,
+    unpack: spec.unpack,
+    strip: spec.strip,
+  });
+  return {
+    ref: source.url,
+    files: [fetched.file],
+    date: fetched.newest,
+    dateFrom: 'latest time in the archive',
+    git: null,
+    annotatedTag: null,
+    warnings: [],
+  };
+}

@@ -1,0 +1,58 @@
+/** Finds and reads the manifest and the lock of a directory. */
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { type Definition, makeDefinition } from '@lockstep/protocol/definition/definition';
+import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
+import { type Lock, parseLock, requireFresh } from '@lockstep/protocol/lock/lock';
+import type { Manifest } from '@lockstep/protocol/manifest/manifest';
+import { MAX_MANIFEST_BYTES, parseManifest } from '@lockstep/protocol/manifest/toml';
+
+export interface Project {
+  readonly folder: string;
+  readonly manifestFile: string;
+  readonly lockFile: string;
+  readonly manifest: Manifest;
+}
+
+/** @param where a directory, or a manifest file */
+export function readProject(where: string): Project {
+  if (!existsSync(where))
+    throw new LockstepError(
+      'FILE_NOT_FOUND',
+      `${where} does not exist`,
+      'Give a directory with a lockstep.toml, or run "lockstep init" in one.',
+    );
+  const isFolder = statSync(where).isDirectory();
+  const manifestFile = isFolder ? join(where, 'lockstep.toml') : where;
+  const folder = isFolder ? where : join(where, '..');
+  if (!existsSync(manifestFile))
+    throw new LockstepError('FILE_NOT_FOUND', `There is no lockstep.toml in ${where}`, 'Run "lockstep init" there to write one.');
+  const shown = relative('.', manifestFile);
+  if (statSync(manifestFile).size > MAX_MANIFEST_BYTES)
+    throw new LockstepError('MANIFEST_TOO_LARGE', `${shown} is larger than 1 MiB`, 'Move long scripts into files of the source.');
+  return {
+    folder,
+    manifestFile,
+    lockFile: join(folder, 'lockstep.lock'),
+    manifest: parseManifest(readFileSync(manifestFile, 'utf8'), shown),
+  };
+}
+
+export function readLock(project: Project): Lock {
+  const shown = relative('.', project.lockFile);
+  if (!existsSync(project.lockFile)) {
+    throw new LockstepError(
+      'LOCK_MISSING',
+      `There is no ${shown}: the inputs are not pinned`,
+      `Run "lockstep lock${project.folder === '.' ? '' : ` ${relative('.', project.folder)}`}".`,
+      { at: { file: shown, line: 1, column: 1 } },
+    );
+  }
+  const lock = parseLock(readFileSync(project.lockFile), shown);
+  requireFresh(lock, project.manifest, shown);
+  return lock;
+}
+
+export function readDefinition(project: Project): Definition {
+  return makeDefinition(project.manifest, readLock(project));
+}
