@@ -1,0 +1,116 @@
+/** `lockstep verify`: hashes the file and prints the verdict of @lockstep/protocol, step by step. Offline, writes nothing. */
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
+import { type PublicKey, publicKeyFromPem } from '@lockstep/protocol/key/p256';
+import { parsePolicy } from '@lockstep/protocol/verdict/policy';
+import type { Verdict } from '@lockstep/protocol/verdict/verdict';
+import { type Expectation, verifyArtifact } from '@lockstep/protocol/verdict/verify';
+import { sha256File } from '@lockstep/store/digests';
+import { EXIT } from '../exit-code.ts';
+import { report } from '../session.ts';
+import { harmless } from '../show/harmless.ts';
+
+interface Options {
+  readonly attestation?: string;
+  readonly key?: string;
+  readonly policy?: string;
+  readonly source?: string;
+  readonly farm?: string;
+  readonly buildId?: string;
+  readonly environment?: string;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+}
+
+/** An attestation of a large environment is under 1 MiB. */
+const MAX_ATTESTATION = 64 << 20;
+
+export function verifyVerb(file: string, options: Options): void {
+  try {
+    process.exitCode = run(file, options);
+  } catch (error) {
+    process.exitCode = report(error, options.json === true);
+  }
+}
+
+function run(file: string, options: Options): number {
+  requireFile(file);
+  const attestation = options.attestation ?? findAttestation(file);
+  requireFile(attestation);
+  if (statSync(attestation).size > MAX_ATTESTATION)
+    throw new LockstepError('ENVELOPE_INVALID', `${attestation} is larger than 64 MiB`, 'That is no attestation.');
+  const { keys, sources } = trusted(options);
+  const expect: Expectation = {
+    ...(options.source === undefined ? {} : { source: options.source }),
+    ...(options.farm === undefined ? {} : { farmId: options.farm }),
+    ...(options.buildId === undefined ? {} : { buildId: options.buildId }),
+    ...(options.environment === undefined ? {} : { environment: options.environment }),
+    sources,
+  };
+  const { digest } = sha256File(file);
+  const verdict = verifyArtifact({
+    attestation: readFileSync(attestation),
+    artifact: { name: basename(file), sha256: digest },
+    keys,
+    expect,
+  });
+  if (options.json === true) process.stdout.write(`${JSON.stringify({ ...verdict, file, attestation })}\n`);
+  else process.stdout.write(`${describe(file, verdict)}\n`);
+  return verdict.ok ? EXIT.ok : EXIT.verificationFailed;
+}
+
+function requireFile(path: string): void {
+  if (!existsSync(path) || !statSync(path).isFile()) throw new LockstepError('FILE_NOT_FOUND', `${path} does not exist`, 'Check the path.');
+}
+
+/** `FILE.intoto.json`, or the only attestation in the folder. */
+function findAttestation(file: string): string {
+  const own = `${file}.intoto.json`;
+  if (existsSync(own)) return own;
+  const folder = dirname(file);
+  const all = readdirSync(folder).filter((name) => name.endsWith('.intoto.json'));
+  const only = all.length === 1 ? all[0] : undefined;
+  if (only === undefined)
+    throw new LockstepError(
+      'FILE_NOT_FOUND',
+      all.length === 0 ? `There is no attestation beside ${file}` : `There are ${all.length} attestations beside ${file}`,
+      'Name one with --attestation.',
+    );
+  return join(folder, only);
+}
+
+function trusted(options: Options): { keys: { name: string; key: PublicKey }[]; sources: readonly string[] } {
+  if (options.key === undefined && options.policy === undefined) {
+    throw new LockstepError(
+      'USAGE',
+      'Nothing was given to trust',
+      'Give --key KEY.pem (the builder prints it with "lockstep key") or --policy FILE.',
+    );
+  }
+  const keys: { name: string; key: PublicKey }[] = [];
+  let sources: readonly string[] = [];
+  if (options.key !== undefined) {
+    requireFile(options.key);
+    keys.push({ name: basename(options.key), key: publicKeyFromPem(readFileSync(options.key, 'utf8')) });
+  }
+  if (options.policy !== undefined) {
+    requireFile(options.policy);
+    const policy = parsePolicy(readFileSync(options.policy), options.policy);
+    keys.push(...policy.builders);
+    sources = policy.sources;
+  }
+  return { keys, sources };
+}
+
+function describe(file: string, verdict: Verdict): string {
+  const sign = { pass: '✔', fail: '✘', unreached: '·' };
+  const word = { pass: 'pass', fail: 'FAIL', unreached: 'not reached' };
+  const width = Math.max(...verdict.steps.map((step) => step.name.length));
+  const lines = verdict.steps.map(
+    (step) =>
+      `${sign[step.state]} ${step.name.padEnd(width)}  ${word[step.state]}${step.detail === '' ? '' : `: ${harmless(step.detail)}`}`,
+  );
+  const notes = verdict.notes.map((note) => `note: ${harmless(note)}`);
+  return [...lines, ...(verdict.ok ? notes : []), verdict.ok ? `VERIFIED ${harmless(file)}` : `NOT VERIFIED ${harmless(file)}`].join('\n');
+}
