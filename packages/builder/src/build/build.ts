@@ -20,7 +20,7 @@ import { refuseUnavailable } from '../lock/resolve.ts';
 import type { SiloResult } from '../silo/result.ts';
 import { failureError, runSilo, transcriptTail } from '../silo/run-silo.ts';
 import { ensureInputs } from './ensure-inputs.ts';
-import { type Conditions, jobOf, NORMAL, stagedFiles, stagedName } from './job.ts';
+import { CLOCK_INPUT, type Conditions, jobOf, NORMAL, stagedFiles, stagedName } from './job.ts';
 
 export interface BuiltOutput {
   readonly name: string;
@@ -50,6 +50,7 @@ export async function runBuild(
     const result = await step(context, title, async (item) => {
       for (const [index, file] of stagedFiles(definition).entries())
         context.store.blobs.materialise(file.sha256 as Sha256, `${scratch}/${stagedName(index)}`);
+      if (conditions.clock !== null) context.store.blobs.materialise(conditions.clock.library, `${scratch}/${CLOCK_INPUT}`);
       const done = await runSilo(context, scratch, jobOf(definition, environment.rootfs, conditions), item);
       if (done.failure !== null)
         throw failureError('BUILD_FAILED', `${definition.manifest.name} ${definition.manifest.version}`, done.failure, '');

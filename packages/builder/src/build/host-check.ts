@@ -35,7 +35,7 @@ export const HOST_TOOLS: readonly Tool[] = [
   { program: 'dpkg-deb', debian: 'dpkg', needed: false, purpose: 'assembling Debian environments' },
   { program: 'npm', debian: 'npm', needed: false, purpose: 'npm sources' },
   { program: 'disorderfs', debian: 'disorderfs', needed: false, purpose: 'varying the directory order' },
-  { program: 'faketime', debian: 'faketime', needed: false, purpose: 'varying the clock' },
+  { program: 'cc', debian: 'gcc', needed: false, purpose: 'varying the clock of builds whose environment has no compiler' },
   { program: 'diffoscope', debian: 'diffoscope-minimal', needed: false, purpose: 'explaining differences' },
 ];
 

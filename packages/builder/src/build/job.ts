@@ -1,5 +1,6 @@
 /** From a definition to the job of a silo. A pure function: the same definition, the same job. */
 import type { Definition } from '@lockstep/protocol/definition/definition';
+import type { Sha256 } from '@lockstep/protocol/digest/digest';
 import type { LockedFile } from '@lockstep/protocol/lock/lock';
 import { type Ambient, NO_VARIATION, type SiloInput, type SiloJob } from '../silo/job.ts';
 
@@ -15,12 +16,23 @@ export interface FixedOverrides {
   readonly env?: Readonly<Record<string, string>>;
 }
 
+/** Another wall clock: see vary/clock-shim.ts. `startAt` in seconds since 1970. */
+export interface ClockPlan {
+  readonly library: Sha256;
+  readonly startAt: number;
+  readonly slowdown: number;
+}
+
 export interface Conditions {
   readonly ambient: Ambient;
   readonly fixed: FixedOverrides;
+  readonly clock: ClockPlan | null;
 }
 
-export const NORMAL: Conditions = { ambient: NO_VARIATION, fixed: {} };
+export const NORMAL: Conditions = { ambient: NO_VARIATION, fixed: {}, clock: null };
+
+/** Where the clock library lies in a scratch. */
+export const CLOCK_INPUT = 'inputs/clock.so';
 
 export function jobOf(definition: Definition, rootfs: SiloJob['rootfs'], conditions: Conditions): SiloJob {
   const { manifest, lock } = definition;
@@ -58,7 +70,11 @@ export function jobOf(definition: Definition, rootfs: SiloJob['rootfs'], conditi
       outputDepth: resources.output_depth,
       outputMb: resources.output_mb,
     },
-    ambient: conditions.ambient,
+    ambient: {
+      ...conditions.ambient,
+      clock:
+        conditions.clock === null ? null : { library: CLOCK_INPUT, startAt: conditions.clock.startAt, slowdown: conditions.clock.slowdown },
+    },
     network: 'none',
     keepImage: null,
   };

@@ -13,7 +13,8 @@ export type SiloOutput =
   | { readonly kind: 'rootfs'; readonly name: string };
 
 export interface Ambient {
-  readonly clockOffsetSeconds: number | null;
+  /** `library` is a path in the scratch; `startAt` seconds since 1970. */
+  readonly clock: { readonly library: string; readonly startAt: number; readonly slowdown: number } | null;
   readonly directoryOrder: 'reverse' | null;
   readonly addressLayout: 'random' | null;
   readonly kernelName: '2.6' | null;
@@ -23,7 +24,7 @@ export interface Ambient {
 }
 
 export const NO_VARIATION: Ambient = {
-  clockOffsetSeconds: null,
+  clock: null,
   directoryOrder: null,
   addressLayout: null,
   kernelName: null,

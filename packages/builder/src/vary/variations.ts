@@ -5,7 +5,7 @@
 import { availableParallelism } from 'node:os';
 import type { Definition } from '@lockstep/protocol/definition/definition';
 import { NO_VARIATION } from '../silo/job.ts';
-import type { Conditions, FixedOverrides } from '../build/job.ts';
+import type { ClockPlan, Conditions, FixedOverrides } from '../build/job.ts';
 import type { Ambient } from '../silo/job.ts';
 
 export interface Variation {
@@ -15,16 +15,21 @@ export interface Variation {
   readonly title: string;
   readonly advice: string;
   readonly ambient: Partial<Ambient>;
+  /** Whether it moves the clock: what that takes is known only when the build is run. */
+  readonly clock: boolean;
   readonly fixed: FixedOverrides;
 }
 
 export interface HostAbilities {
-  readonly faketime: boolean;
+  readonly clock: boolean;
   readonly disorderfs: boolean;
 }
 
+/** The name of the variation of date and time. */
+export const CLOCK = 'clock';
+
 /** 398 days, 7 hours, 13 minutes and 5 seconds: another year, month, day, weekday, hour, minute and second. */
-const CLOCK_OFFSET = 398 * 86_400 + 7 * 3600 + 13 * 60 + 5;
+export const CLOCK_OFFSET = 398 * 86_400 + 7 * 3600 + 13 * 60 + 5;
 
 export function planVariations(definition: Definition, host: HostAbilities): { variations: Variation[]; left: string[] } {
   const { build, resources } = definition.manifest;
@@ -36,6 +41,7 @@ export function planVariations(definition: Definition, host: HostAbilities): { v
     title,
     advice,
     ambient: change,
+    clock: false,
     fixed: {},
   });
   const fixed = (name: string, title: string, advice: string, change: FixedOverrides): Variation => ({
@@ -44,10 +50,11 @@ export function planVariations(definition: Definition, host: HostAbilities): { v
     title,
     advice,
     ambient: {},
+    clock: false,
     fixed: change,
   });
   const variations = [
-    ambient('clock', 'date and time', 'Use SOURCE_DATE_EPOCH instead of the current time.', { clockOffsetSeconds: CLOCK_OFFSET }),
+    { ...ambient(CLOCK, 'date and time', 'Use SOURCE_DATE_EPOCH instead of the current time.', {}), clock: true },
     ambient('directory-order', 'directory order', 'Sort file lists: "find | sort", $(sort $(wildcard …)), tar --sort=name.', {
       directoryOrder: 'reverse',
     }),
@@ -80,21 +87,22 @@ export function planVariations(definition: Definition, host: HostAbilities): { v
   ];
   if (cpus >= 1) variations.push(fixed('cpus', 'CPU count', 'The result must not depend on how parallel the build is.', { cpus }));
   else left.push('cpus: this host has one CPU');
-  const able = variations.filter((one) => (one.name !== 'clock' || host.faketime) && (one.name !== 'directory-order' || host.disorderfs));
-  if (!host.faketime) left.push('clock: libfaketime is not installed');
+  const able = variations.filter((one) => (one.name !== CLOCK || host.clock) && (one.name !== 'directory-order' || host.disorderfs));
+  if (!host.clock) left.push('clock: neither the environment nor this host has a C compiler for the clock library');
   if (!host.disorderfs) left.push('directory-order: disorderfs or /dev/fuse is missing');
   return { variations: able, left };
 }
 
-export function conditionsOf(variations: readonly Variation[]): Conditions {
+/** @param clock the plan for a build whose clock is not varied (pinned, or null), and for one whose clock is */
+export function conditionsOf(
+  variations: readonly Variation[],
+  clock: { readonly normal: ClockPlan | null; readonly moved: ClockPlan | null },
+): Conditions {
   let ambient: Ambient = NO_VARIATION;
   let fixed: FixedOverrides = {};
   for (const one of variations) {
     ambient = { ...ambient, ...one.ambient };
     fixed = { ...fixed, ...one.fixed, env: { ...fixed.env, ...one.fixed.env } };
   }
-  // libfaketime is told by its own variables not to shift the times of files and the monotonic clock.
-  if (ambient.clockOffsetSeconds !== null)
-    fixed = { ...fixed, env: { ...fixed.env, NO_FAKE_STAT: '1', FAKETIME_DONT_FAKE_MONOTONIC: '1' } };
-  return { ambient, fixed };
+  return { ambient, fixed, clock: variations.some((one) => one.clock) ? clock.moved : clock.normal };
 }

@@ -8,12 +8,13 @@ import type { Definition } from '@lockstep/protocol/definition/definition';
 import type { Sha256 } from '@lockstep/protocol/digest/digest';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { type BuildOutcome, prepareBuild, runBuild } from '../build/build.ts';
-import { NORMAL } from '../build/job.ts';
+import type { ClockPlan } from '../build/job.ts';
 import { type Difference, whereTheyDiffer } from '../compare/difference.ts';
 import type { Context } from '../context.ts';
 import { findOnPath } from '../fetch/program.ts';
 import { findCauses, remembered } from './bisect.ts';
-import { conditionsOf, type HostAbilities, planVariations, type Variation } from './variations.ts';
+import { clockLibrary } from './clock-library.ts';
+import { CLOCK_OFFSET, conditionsOf, planVariations, type Variation } from './variations.ts';
 
 export interface Cause {
   readonly variations: readonly Variation[];
@@ -36,63 +37,88 @@ export interface VaryReport {
 
 type Run = { readonly outcome: BuildOutcome } | { readonly failure: string };
 
+/** A thousandth of real time: a build of ten minutes sees less than a second go by. */
+const PINNED_SLOWDOWN = 1000;
+
 export async function vary(context: Context, definition: Definition, only: readonly string[] | null): Promise<VaryReport> {
   const environment = await prepareBuild(context, definition);
-  const planned = planVariations(definition, hostAbilities());
+  const library = await clockLibrary(context, environment);
+  const planned = planVariations(definition, { clock: library !== null, disorderfs: hasDisorderfs() });
   const tried = choose(planned.variations, only);
   let builds = 0;
-  const buildUnder = async (title: string, variations: readonly Variation[]): Promise<Run> => {
+  const buildUnder = async (title: string, variations: readonly Variation[], pinned: ClockPlan | null): Promise<Run> => {
     builds++;
+    const moved = library === null ? null : { library, startAt: Math.floor(context.now()) + CLOCK_OFFSET, slowdown: 1 };
     try {
-      return { outcome: await runBuild(context, definition, environment, conditionsOf(variations), title) };
+      return { outcome: await runBuild(context, definition, environment, conditionsOf(variations, { normal: pinned, moved }), title) };
     } catch (error) {
+      // A failure under a variation is a difference; one in a normal build is the user's to mend first.
       if (error instanceof LockstepError && error.code === 'BUILD_FAILED' && variations.length > 0)
         return { failure: `${error.reason ?? 'failed'}: ${error.message}` };
       throw error;
     }
   };
-  const runs = new Map<string, Run>();
-  const normal = await runBuild(context, definition, environment, NORMAL, 'build');
-  builds++;
-  await nextSecond();
-  const again = await buildUnder('build again under identical conditions', []);
-  const base = { tried, left: planned.left, normal };
-  const unstable = (other: Run): VaryReport => ({
-    ...base,
-    verdict: 'unstable',
-    causes: [],
-    differences: 'outcome' in other ? differences(context, normal, other.outcome) : [],
-    builds,
-  });
-  if (!sameRun(normal, again)) return unstable(again);
-  const differs = remembered<Variation>(
-    async (applied) => {
-      const title =
-        applied.length === tried.length
-          ? `build under ${applied.length} variations`
-          : `build under ${applied.map((one) => one.title).join(', ')}`;
-      const run = await buildUnder(title, applied);
-      runs.set(keyOf(applied), run);
-      return !sameRun(normal, run);
-    },
-    (one) => one.name,
-  );
-  const sets = await findCauses(tried, differs);
-  if (sets.length === 0 && !(await differs(tried))) return { ...base, verdict: 'equal', causes: [], differences: [], builds };
-  // Before a variation is blamed: is the build still itself? And does the cause still act?
-  const control = await buildUnder('build once more under identical conditions', []);
-  if (!sameRun(normal, control) || sets.length === 0) return unstable(control);
+  const normalBuild = async (title: string, pinned: ClockPlan | null): Promise<BuildOutcome> => {
+    const run = await buildUnder(title, [], pinned);
+    if ('failure' in run) throw new TypeError('a normal build throws when it fails');
+    return run.outcome;
+  };
+  const first = await normalBuild('build', null);
+  // A time to the second would pass for equal in two builds of the same second.
+  await delay(1100);
+  const second = await normalBuild('build again under identical conditions', null);
+  let baseline = { outcome: first, pinned: null as ClockPlan | null };
   const causes: Cause[] = [];
+  const report = (verdict: VaryReport['verdict'], rest: Partial<VaryReport>): VaryReport => ({
+    verdict,
+    tried,
+    left: planned.left,
+    causes: [],
+    differences: [],
+    builds,
+    normal: first,
+    ...rest,
+  });
+  if (!same(first, second)) {
+    // Only the time went on between the two. With the clock pinned, is it still different?
+    const clock = tried.find((one) => one.clock);
+    if (clock === undefined || library === null) return report('unstable', { differences: differences(context, first, second) });
+    const pinned = { library, startAt: Math.floor(context.now()), slowdown: PINNED_SLOWDOWN };
+    const third = await normalBuild('build with the clock pinned', pinned);
+    const fourth = await normalBuild('build again with the clock pinned', pinned);
+    if (!same(third, fourth)) return report('unstable', { differences: differences(context, third, fourth) });
+    causes.push({ variations: [clock], differences: differences(context, first, second), failure: null });
+    baseline = { outcome: third, pinned };
+  }
+  const suspects = tried.filter((one) => !causes.some((cause) => cause.variations.includes(one)));
+  const runs = new Map<string, Run>();
+  const differs = remembered<Variation>(async (applied) => {
+    const title = applied.length === tried.length ? `build under ${applied.length} variations` : `build under ${titles(applied)}`;
+    const run = await buildUnder(title, applied, baseline.pinned);
+    runs.set(keyOf(applied), run);
+    return 'failure' in run || !same(baseline.outcome, run.outcome);
+  }, nameOf);
+  const sets = await findCauses(suspects, differs);
+  if (sets.length > 0) {
+    // Before a variation is blamed: is the build still itself?
+    const control = await normalBuild('build once more under identical conditions', baseline.pinned);
+    if (!same(baseline.outcome, control)) return report('unstable', { differences: differences(context, baseline.outcome, control) });
+  }
   for (const variations of sets) {
-    const run =
-      runs.get(keyOf(variations)) ?? (await buildUnder(`build under ${variations.map((one) => one.title).join(', ')}`, variations));
+    const run = runs.get(keyOf(variations)) ?? (await buildUnder(`build under ${titles(variations)}`, variations, baseline.pinned));
     causes.push(
       'outcome' in run
-        ? { variations, differences: differences(context, normal, run.outcome), failure: null }
+        ? { variations, differences: differences(context, baseline.outcome, run.outcome), failure: null }
         : { variations, differences: [], failure: run.failure },
     );
   }
-  return { ...base, verdict: 'differs', causes, differences: [], builds };
+  return report(causes.length === 0 ? 'equal' : 'differs', { causes });
+}
+
+const nameOf = (one: Variation): string => one.name;
+
+function titles(variations: readonly Variation[]): string {
+  return variations.map((one) => one.title).join(', ');
 }
 
 function choose(variations: readonly Variation[], only: readonly string[] | null): Variation[] {
@@ -107,25 +133,16 @@ function choose(variations: readonly Variation[], only: readonly string[] | null
   return variations.filter((one) => only.includes(one.name));
 }
 
-export function hostAbilities(): HostAbilities {
-  const libraries = ['/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1', '/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1'];
-  return { faketime: libraries.some((path) => existsSync(path)), disorderfs: findOnPath('disorderfs') !== null && existsSync('/dev/fuse') };
-}
-
-/** A timestamp to the second would pass for equal in two builds of the same second. */
-async function nextSecond(): Promise<void> {
-  await delay(1100);
+function hasDisorderfs(): boolean {
+  return findOnPath('disorderfs') !== null && existsSync('/dev/fuse');
 }
 
 function keyOf(applied: readonly Variation[]): string {
-  return applied
-    .map((one) => one.name)
-    .sort()
-    .join(' ');
+  return applied.map(nameOf).sort().join(' ');
 }
 
-function sameRun(normal: BuildOutcome, run: Run): boolean {
-  return 'outcome' in run && fingerprint(normal) === fingerprint(run.outcome);
+function same(a: BuildOutcome, b: BuildOutcome): boolean {
+  return fingerprint(a) === fingerprint(b);
 }
 
 function fingerprint(outcome: BuildOutcome): string {

@@ -38,7 +38,7 @@ function describe(report: VaryReport): string {
   const left = report.left.map((one) => `  not tried: ${one}`);
   if (report.verdict === 'equal')
     return [
-      `Equal bytes in ${report.builds} builds: twice under identical conditions, and under other ${names(report.tried)}.`,
+      `Equal bytes in ${report.builds} builds: twice under identical conditions, and with another ${names(report.tried)}.`,
       ...left,
     ].join('\n');
   if (report.verdict === 'unstable') {

@@ -16,7 +16,6 @@ const FETCH_BINDS = [
   '/etc/ssh/ssh_known_hosts',
   '/etc/ca-certificates.conf',
 ];
-const FAKETIME = ['/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1', '/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1'];
 
 export function hostPart(job: Job, version: CgroupVersion, owner: number, id: string): HostPart {
   return {
@@ -24,14 +23,9 @@ export function hostPart(job: Job, version: CgroupVersion, owner: number, id: st
     cpuset: pickCpus(readFileSync('/proc/self/status', 'utf8'), job.fixed.cpus),
     limitSwap: limitsSwap(version),
     openFiles: Number(/^Max open files\s+\S+\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? '1024'),
-    faketime: faketimeLibrary(),
     hostBinds: HOST_BINDS.filter((path) => existsSync(path)),
     fetchBinds: FETCH_BINDS.filter((path) => existsSync(path)),
   };
-}
-
-export function faketimeLibrary(): string | null {
-  return FAKETIME.find((path) => existsSync(path)) ?? null;
 }
 
 export function hostFacts(): HostFacts {

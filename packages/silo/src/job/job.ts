@@ -68,7 +68,8 @@ export interface Limits {
 
 /** Planned differences. Each is absent in a normal build. */
 export interface Ambient {
-  readonly clockOffsetSeconds: number | null;
+  /** Another wall clock: a library that is loaded into every program (spec/scratch.md), when it starts, and how slowly it runs. */
+  readonly clock: { readonly library: string; readonly startAt: number; readonly slowdown: number } | null;
   readonly directoryOrder: 'reverse' | null;
   readonly addressLayout: 'random' | null;
   readonly kernelName: '2.6' | null;
@@ -180,7 +181,10 @@ function readLimits(reader: Reader): Limits {
 
 function readAmbient(reader: Reader): Ambient {
   return readObject(reader, {
-    clockOffsetSeconds: (r) => r.nullOr((n) => n.integer(-4_000_000_000, 4_000_000_000)),
+    clock: (r) =>
+      r.nullOr((n) =>
+        readObject(n, { library: below, startAt: (t) => t.integer(1, 0xffff_ffff), slowdown: (t) => t.integer(1, 1_000_000) }),
+      ),
     directoryOrder: (r) => r.nullOr((n) => n.oneOf(['reverse'] as const)),
     addressLayout: (r) => r.nullOr((n) => n.oneOf(['random'] as const)),
     kernelName: (r) => r.nullOr((n) => n.oneOf(['2.6'] as const)),

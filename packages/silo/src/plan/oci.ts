@@ -28,8 +28,6 @@ export interface HostPart {
   readonly limitSwap: boolean;
   /** The host's hard limit of open files: a sandbox cannot raise it. */
   readonly openFiles: number;
-  /** Host library that moves the wall clock, bound into the sandbox when the clock is varied. */
-  readonly faketime: string | null;
   /** Host files shown read-only for the profiles that use the host's own /usr. */
   readonly hostBinds: readonly string[];
   /** Host files shown read-only so that a fetch can resolve names and check certificates. */
@@ -71,7 +69,9 @@ const MASKED = [
   '/proc/pagetypeinfo',
 ];
 const READ_ONLY = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
-export const FAKETIME_TARGET = '/run/lockstep-clock/libfaketime.so.1';
+/** Where the clock library and its configuration are shown. */
+export const CLOCK_TARGET = '/run/lockstep-clock';
+export const CLOCK_LIBRARY = `${CLOCK_TARGET}/clock.so`;
 
 const bindMount = (source: string, destination: string, ...options: string[]): OciMount => ({
   destination,
@@ -166,7 +166,7 @@ function mountsOf(job: Job, host: HostPart): OciMount[] {
   for (const input of job.inputs)
     if (input.as === 'bind') mounts.push(bindMount(`${PLACE.fakes}/inputs/${input.path}`, input.target, 'ro', 'noexec'));
   if (job.keepImage !== null && job.rootfs.kind === 'host') mounts.push(bindMount(PLACE.image, TARGET_OF_IMAGE, 'rw'));
-  if (job.ambient.clockOffsetSeconds !== null && host.faketime !== null) mounts.push(bindMount(host.faketime, FAKETIME_TARGET, 'ro'));
+  if (job.ambient.clock !== null) mounts.push(bindMount(PLACE.clock, CLOCK_TARGET, 'ro'));
   if (job.network === 'host') for (const path of host.fetchBinds) mounts.push(bindMount(path, path, 'ro', 'noexec'));
   return mounts;
 }

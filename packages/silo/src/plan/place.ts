@@ -20,6 +20,7 @@ export const PLACE = {
   /** An image under assembly. */
   image: `${BASE}/image`,
   fakes: `${BASE}/fakes`,
+  clock: `${BASE}/clock`,
   bundle: `${BASE}/bundle`,
   state: `${BASE}/state`,
   steps: `${BASE}/steps`,

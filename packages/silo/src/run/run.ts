@@ -5,6 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import {
   closeSync,
+  copyFileSync,
   existsSync,
   fsyncSync,
   mkdirSync,
@@ -167,6 +168,7 @@ function prepare(options: RunOptions, job: Job, version: CgroupVersion): OciConf
     mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
     writeFileSync(path, fake.content, { mode: 0o444 });
   }
+  if (job.ambient.clock !== null) placeClock(options, job.ambient.clock);
   for (const file of stepFiles(job)) writeFileSync(`${PLACE.steps}/${file.name}`, file.content, { mode: 0o444 });
   const owner = { uid: ID_BASE + job.fixed.uid, gid: ID_BASE + job.fixed.gid };
   sh(`chown ${owner.uid}:${owner.gid} ${PLACE.work} ${PLACE.home}`, 'SANDBOX_FAILED');
@@ -180,6 +182,16 @@ function prepare(options: RunOptions, job: Job, version: CgroupVersion): OciConf
   sh(rootScript(job, bindList(options.scratch, job)), 'HOST_CANNOT');
   writeFileSync(`${PLACE.bundle}/config.json`, JSON.stringify(config));
   return config;
+}
+
+/** The clock of the build starts when the sandbox is about to: what lies before keeps its time. */
+function placeClock(options: RunOptions, clock: NonNullable<Job['ambient']['clock']>): void {
+  const library = `${options.scratch}/${clock.library}`;
+  if (!existsSync(library))
+    throw new SiloError('INPUT_MISSING', `The clock library ${clock.library} is not in the scratch`, 'Stage it, or leave the clock alone.');
+  copyFileSync(library, `${PLACE.clock}/clock.so`);
+  const start = BigInt(Math.floor(options.now() * 1000)) * 1_000_000n;
+  writeFileSync(`${PLACE.clock}/clock`, `${start} ${BigInt(clock.startAt) * 1_000_000_000n} ${clock.slowdown}\n`, { mode: 0o444 });
 }
 
 function bindList(scratch: string, job: Job): { from: string; to: string }[] {

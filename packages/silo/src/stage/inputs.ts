@@ -30,6 +30,7 @@ export interface Owner {
  * @param toHost maps a path inside the sandbox to the host path on the sandbox's disk, or null when it is elsewhere
  */
 export function stageInputs(scratch: string, job: Job, owner: Owner, toHost: (target: string) => string | null): void {
+  const mtime = job.fixed.sourceDate;
   for (const input of job.inputs) {
     if (input.as === 'bind') continue;
     const target = toHost(input.target);
@@ -39,9 +40,9 @@ export function stageInputs(scratch: string, job: Job, owner: Owner, toHost: (ta
         `The input ${input.path} is to go to ${input.target}, which is not on the sandbox's disk`,
         'Put inputs below the build directory or the home.',
       );
-    makeParents(target, owner, job.fixed.sourceDate);
-    if (input.as === 'file') stageFile(scratch, input, target, owner, job.fixed.sourceDate);
-    else stageTree(scratch, input, target, owner, job);
+    makeParents(target, owner, mtime);
+    if (input.as === 'file') stageFile(scratch, input, target, owner, mtime);
+    else stageTree(scratch, input, target, owner, mtime, job.limits.scratchMb);
   }
 }
 
@@ -76,16 +77,16 @@ function stageFile(scratch: string, input: Input, target: string, owner: Owner, 
   utimesSync(target, mtime, mtime);
 }
 
-function stageTree(scratch: string, input: Input, target: string, owner: Owner, job: Job): void {
+function stageTree(scratch: string, input: Input, target: string, owner: Owner, mtime: number, scratchMb: number): void {
   const { fd } = openRegular(inputPath(scratch, input));
   try {
-    const bounds = { files: 5_000_000, depth: 256, bytes: job.limits.scratchMb * (1 << 20) };
+    const bounds = { files: 5_000_000, depth: 256, bytes: scratchMb * (1 << 20) };
     const members = indexArchive(fd, fstatSync(fd).size, bounds, input.strip);
     if (lstatSync(target, { throwIfNoEntry: false }) === undefined) {
       mkdirSync(target, { mode: 0o755 });
       chownSync(target, owner.uid, owner.gid);
     }
-    unpack(fd, members, target, owner, job.fixed.sourceDate);
+    unpack(fd, members, target, owner, mtime);
   } finally {
     closeSync(fd);
   }

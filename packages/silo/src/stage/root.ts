@@ -15,7 +15,7 @@ import {
 import { dirname } from 'node:path';
 import { SiloError } from '../failure.ts';
 import type { Job } from '../job/job.ts';
-import { FAKETIME_TARGET, type OciConfig } from '../plan/oci.ts';
+import { CLOCK_LIBRARY, type OciConfig } from '../plan/oci.ts';
 import { ID_BASE, PLACE } from '../plan/place.ts';
 
 /** The skeleton of the `host` environment: links like the host's own; /usr and a few files of /etc are bound over it. */
@@ -41,7 +41,7 @@ export function makeHostSkeleton(): void {
  */
 export function refuseTraps(config: OciConfig, root: string): void {
   for (const mount of config.mounts) refuseLinksOn(root, mount.destination);
-  for (const path of ['/etc/passwd', '/etc/group', '/etc/hosts', '/etc/ld.so.preload', '/etc/faketimerc']) refuseLinksOn(root, path);
+  for (const path of ['/etc/passwd', '/etc/group', '/etc/hosts', '/etc/ld.so.preload']) refuseLinksOn(root, path);
 }
 
 function refuseLinksOn(root: string, destination: string): void {
@@ -77,11 +77,8 @@ export function fillUpper(config: OciConfig, job: Job): void {
   appendLine('/etc/passwd', `${user}:x:${uid}:${gid}:${user}:${home}:/bin/sh`);
   appendLine('/etc/group', `${user}:x:${gid}:`);
   writeFile('/etc/hosts', `127.0.0.1 localhost\n::1 localhost\n127.0.1.1 ${job.fixed.hostname}\n`);
-  if (job.ambient.clockOffsetSeconds !== null) {
-    const offset = job.ambient.clockOffsetSeconds;
-    writeFile('/etc/ld.so.preload', `${FAKETIME_TARGET}\n`);
-    writeFile('/etc/faketimerc', `${offset < 0 ? '' : '+'}${offset}\n`);
-  }
+  // Not LD_PRELOAD: an environment variable would itself be a difference that a build can record.
+  if (job.ambient.clock !== null) writeFile('/etc/ld.so.preload', `${CLOCK_LIBRARY}\n`);
 }
 
 function makeDirectories(path: string): void {
