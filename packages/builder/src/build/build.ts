@@ -94,7 +94,8 @@ export async function prepareBuild(context: Context, definition: Definition): Pr
 /** @param fresh build even if this definition was built before */
 export async function build(context: Context, definition: Definition, fresh: boolean): Promise<AttestedBuild> {
   const id = buildId(definition);
-  if (!fresh) {
+  // What the machine itself provided is not pinned, so an earlier answer may be about another machine.
+  if (!fresh && definition.lock.environment.kind !== 'host') {
     const known = readCached(context, id);
     if (known !== null) return known;
   }
