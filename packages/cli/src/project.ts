@@ -1,6 +1,6 @@
 /** Finds and reads the manifest and the lock of a directory. */
 import { existsSync, readFileSync, statSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { type Definition, makeDefinition } from '@lockstep/protocol/definition/definition';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { type Lock, parseLock, requireFresh } from '@lockstep/protocol/lock/lock';
@@ -12,6 +12,12 @@ export interface Project {
   readonly manifestFile: string;
   readonly lockFile: string;
   readonly manifest: Manifest;
+}
+
+/** A path as a person would write it: relative where it lies below, else absolute. */
+export function shownPath(path: string): string {
+  const near = relative('.', path);
+  return near.startsWith('..') ? resolve(path) : near;
 }
 
 /** @param where a directory, or a manifest file */
@@ -27,7 +33,7 @@ export function readProject(where: string): Project {
   const folder = isFolder ? where : join(where, '..');
   if (!existsSync(manifestFile))
     throw new LockstepError('FILE_NOT_FOUND', `There is no lockstep.toml in ${where}`, 'Run "lockstep init" there to write one.');
-  const shown = relative('.', manifestFile);
+  const shown = shownPath(manifestFile);
   if (statSync(manifestFile).size > MAX_MANIFEST_BYTES)
     throw new LockstepError('MANIFEST_TOO_LARGE', `${shown} is larger than 1 MiB`, 'Move long scripts into files of the source.');
   return {
@@ -39,12 +45,12 @@ export function readProject(where: string): Project {
 }
 
 export function readLock(project: Project): Lock {
-  const shown = relative('.', project.lockFile);
+  const shown = shownPath(project.lockFile);
   if (!existsSync(project.lockFile)) {
     throw new LockstepError(
       'LOCK_MISSING',
       `There is no ${shown}: the inputs are not pinned`,
-      `Run "lockstep lock${project.folder === '.' ? '' : ` ${relative('.', project.folder)}`}".`,
+      `Run "lockstep lock${project.folder === '.' ? '' : ` ${shownPath(project.folder)}`}".`,
       { at: { file: shown, line: 1, column: 1 } },
     );
   }

@@ -61,8 +61,9 @@ function signalGroup(pid: number, signal: NodeJS.Signals): void {
 function readEvents(stream: unknown, item: ProgressItem | null): void {
   if (!isReadable(stream)) return;
   let rest = '';
-  stream.on('data', (bytes: Buffer) => {
-    const lines = (rest + bytes.toString('latin1')).split('\n');
+  stream.setEncoding('utf8');
+  stream.on('data', (text: string) => {
+    const lines = (rest + text).split('\n');
     rest = lines.pop() ?? '';
     if (item === null) return;
     for (const line of lines) {

@@ -1,11 +1,10 @@
 /** `lockstep lock`: resolve and write, or say that the lock is current. */
 import { existsSync } from 'node:fs';
-import { relative } from 'node:path';
 import { resolveLock } from '@lockstep/builder/lock/resolve';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { formatLock, type Lock } from '@lockstep/protocol/lock/lock';
 import { writeDurably } from '@lockstep/store/durable';
-import { readLock, readProject, type Project } from '../project.ts';
+import { type Project, readLock, readProject, shownPath } from '../project.ts';
 import { type CommonOptions, runVerb } from '../session.ts';
 
 interface Options extends CommonOptions {
@@ -16,7 +15,7 @@ export function lock(dir: string, options: Options): Promise<void> {
   return runVerb(options, async ({ context, print }) => {
     const project = readProject(dir);
     const current = options.update === true ? null : currentLock(project);
-    const file = relative('.', project.lockFile);
+    const file = shownPath(project.lockFile);
     if (current !== null) {
       print(`${file} is current: ${summary(current)}. Use --update to resolve again.`, {
         schema: 'lockstep-lock-result/v1',

@@ -17,6 +17,9 @@ export type Decoder<T> = (value: Json | undefined, path: JsonPath) => Decoded<T>
 
 export type TypeOf<D> = D extends Decoder<infer T> ? T : never;
 
+/** Unknown keys of one table that are told: each is compared with every known key, and a hostile document has millions. */
+const MAX_UNKNOWN = 20;
+
 const pass = <T>(value: T): Decoded<T> => ({ ok: true, value });
 
 export function issue<T>(path: JsonPath, value: Json | undefined, expected: string, hint = ''): Decoded<T> {
@@ -33,12 +36,15 @@ function describe(value: Json | undefined): string {
 
 export function text(expected: string, accept: (value: string) => boolean, maxLength = 4096, hint = ''): Decoder<string> {
   return (value, path) =>
-    typeof value === 'string' && value.length <= maxLength && accept(value) ? pass(value) : issue(path, value, expected, hint);
+    // A lone surrogate has no canonical bytes, so nothing that holds one can have a build id.
+    typeof value === 'string' && value.length <= maxLength && value.isWellFormed() && accept(value)
+      ? pass(value)
+      : issue(path, value, expected, hint);
 }
 
 export function integer(min: number, max: number): Decoder<number> {
   return (value, path) =>
-    typeof value === 'number' && Number.isSafeInteger(value) && value >= min && value <= max
+    typeof value === 'number' && Number.isSafeInteger(value) && !Object.is(value, -0) && value >= min && value <= max
       ? pass(value)
       : issue(path, value, `a whole number from ${min} to ${max}`);
 }
@@ -71,7 +77,8 @@ export function record<T>(key: RegExp, item: Decoder<T>, maxKeys: number): Decod
     if (!isTable(value)) return issue(path, value, 'a table');
     const entries = Object.entries(value);
     if (entries.length > maxKeys) return issue(path, value, `at most ${maxKeys} keys`);
-    const bad = entries.find(([name]) => !key.test(name));
+    // JSON with the key "__proto__" is refused when it is read, so it must not get into a document that is written either.
+    const bad = entries.find(([name]) => name === '__proto__' || !key.test(name));
     if (bad !== undefined) return issue([...path, bad[0]], bad[1], `a key like ${key.source}`);
     const decoded = all(entries.map(([name, one]) => mapOk(item(one, [...path, name]), (ok) => [name, ok] as const)));
     return mapOk(decoded, (pairs) => Object.fromEntries(pairs));
@@ -93,6 +100,7 @@ export function table<S extends Record<string, Decoder<unknown>>>(shape: S): Dec
     if (!isTable(value)) return issue(path, value, 'a table');
     const issues: Issue[] = [];
     for (const key of Object.keys(value)) {
+      if (issues.length === MAX_UNKNOWN) break;
       if (Object.hasOwn(shape, key)) continue;
       const near = nearest(key, Object.keys(shape));
       issues.push({
@@ -106,7 +114,7 @@ export function table<S extends Record<string, Decoder<unknown>>>(shape: S): Dec
     for (const [key, decoder] of Object.entries(shape)) {
       const decoded = decoder(value[key], [...path, key]);
       if (decoded.ok) out[key] = decoded.value;
-      else issues.push(...decoded.issues);
+      else for (const one of decoded.issues) issues.push(one);
     }
     return issues.length > 0 ? { ok: false, issues } : pass(out as { readonly [K in keyof S]: TypeOf<S[K]> });
   };

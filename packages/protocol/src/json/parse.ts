@@ -29,9 +29,14 @@ export function parseJsonWithPositions(input: Uint8Array | string, file = 'JSON'
   if (text === null) throw new LockstepError('JSON_INVALID', `${file} is not UTF-8`, 'Write it as UTF-8 without a byte order mark.');
   if (text.length > MAX_JSON_BYTES)
     throw new LockstepError('JSON_INVALID', `${file} is larger than 64 MiB`, 'No document of this program is that large.');
-  const parser = new Parser(text, file);
-  const value = parser.document();
-  return { value, offsetOf: (path) => parser.offsets.get(JSON.stringify(path)) ?? 0 };
+  const value = new Parser(text, file, null).document();
+  // Read again for the one place that an error names: noting every place would cost more memory than the document.
+  const offsetOf = (path: JsonPath): number => {
+    const parser = new Parser(text, file, path);
+    parser.document();
+    return parser.soughtAt;
+  };
+  return { value, offsetOf };
 }
 
 /** 1-based line and column of an offset. */
@@ -46,11 +51,14 @@ class Parser {
   private readonly file: string;
   private at = 0;
   private readonly path: (string | number)[] = [];
-  readonly offsets = new Map<string, number>();
+  private readonly sought: JsonPath | null;
+  /** Offset of the value at `sought`; 0 until it was met. */
+  soughtAt = 0;
 
-  constructor(text: string, file: string) {
+  constructor(text: string, file: string, sought: JsonPath | null) {
     this.text = text;
     this.file = file;
+    this.sought = sought;
   }
 
   document(): Json {
@@ -80,7 +88,7 @@ class Parser {
   private value(): Json {
     this.space();
     if (this.path.length > MAX_DEPTH) this.fail(`at most ${MAX_DEPTH} levels`);
-    if (this.path.length <= 8) this.offsets.set(JSON.stringify(this.path), this.at);
+    if (this.sought?.length === this.path.length && this.sought.every((part, index) => part === this.path[index])) this.soughtAt = this.at;
     const first = this.text[this.at];
     if (first === '{') return this.object();
     if (first === '[') return this.array();
@@ -151,13 +159,15 @@ class Parser {
   }
 
   private string(): string {
-    const match = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/y;
-    match.lastIndex = this.at;
-    const raw = match.exec(this.text)?.[0];
-    if (raw === undefined) this.fail('a string');
-    const value: unknown = JSON.parse(raw);
+    if (this.text[this.at] !== '"') this.fail('a string');
+    // One short match for each run or escape: a single expression over a string of many megabytes overflows the matcher's stack.
+    const piece = /[^"\\\u0000-\u001f]{1,65536}|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
+    let end = this.at + 1;
+    for (piece.lastIndex = end; piece.test(this.text); ) end = piece.lastIndex;
+    if (this.text[end] !== '"') this.fail('a string');
+    const value: unknown = JSON.parse(this.text.slice(this.at, end + 1));
     if (typeof value !== 'string' || !value.isWellFormed()) this.fail('a string without lone surrogates');
-    this.at += raw.length;
+    this.at = end + 1;
     return value;
   }
 
@@ -167,7 +177,8 @@ class Parser {
     const raw = match.exec(this.text)?.[0];
     if (raw === undefined) this.fail('a value');
     const value = Number(raw);
-    const integral = !/[.eE]/.test(raw);
+    // Either as it is written, or as canonical JSON would write it: what is accepted has canonical bytes that are accepted.
+    const integral = !/[.eE]/.test(raw) || !/[.e]/.test(String(value));
     if (!Number.isFinite(value) || (integral && !Number.isSafeInteger(value)) || Object.is(value, -0)) this.fail('a number within I-JSON');
     this.at += raw.length;
     return value;

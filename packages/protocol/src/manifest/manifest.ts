@@ -146,8 +146,10 @@ export interface Step {
 
 function firstWords(run: string): string {
   const line = run.trim().split('\n')[0] ?? '';
-  const plain = [...line].filter((character) => !CONTROL.test(character)).join('');
-  return plain.length > 60 ? `${plain.slice(0, 59)}…` : plain;
+  const plain = [...line].filter((character) => !CONTROL.test(character));
+  // Cut between characters, never inside a surrogate pair: half of one has no canonical bytes.
+  const name = plain.length > 60 ? `${plain.slice(0, 59).join('')}…` : plain.join('');
+  return name.trim() === '' ? 'step' : name;
 }
 
 const envName = /^[A-Za-z_][A-Za-z0-9_]*$/;

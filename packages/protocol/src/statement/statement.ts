@@ -44,10 +44,16 @@ const dependency = table({
 const anyJson: Decoder<Json> = (value, path) =>
   value === undefined ? { ok: false, issues: [{ path, expected: 'a value', found: 'nothing', hint: '' }] } : { ok: true, value };
 
+/** `Date.parse` alone takes 30 February for 2 March. */
+function isDate(value: string): boolean {
+  const time = Date.parse(value);
+  return !Number.isNaN(time) && new Date(time).toISOString() === value.replace('Z', '.000Z');
+}
+
 /** RFC 3339 in UTC, to the second. */
 const timestamp = text(
   'a time like 2026-01-31T12:00:00Z',
-  (value) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(value) && !Number.isNaN(Date.parse(value)),
+  (value) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(value) && isDate(value),
   20,
 );
 

@@ -31,36 +31,20 @@ function octal(block: Buffer, offset: number, length: number, value: number): vo
   block.write(value.toString(8).padStart(length - 1, '0'), offset, length - 1, 'latin1');
 }
 
-/** ustar's `prefix` + `/` + `name` split, or null when the path does not fit. Bytes, not characters. */
-export function splitPath(path: string): { prefix: string; name: string } | null {
-  const bytes = Buffer.byteLength(path);
-  if (bytes <= 100) return { prefix: '', name: path };
-  if (bytes > 256 || !isAscii(path)) return null;
-  // GNU tar splits at the last slash that leaves the prefix at 155 bytes or fewer.
-  let cut = path.length - 1;
-  if (cut > 156) cut = 156;
-  cut = path.lastIndexOf('/', path.endsWith('/') && cut >= path.length - 1 ? path.length - 2 : cut === 156 ? 155 : cut);
-  if (cut <= 0 || path.length - cut - 1 > 100 || path.length - cut - 1 === 0) return null;
-  return { prefix: path.slice(0, cut), name: path.slice(cut + 1) };
-}
-
 interface RawHeader {
-  readonly name: string | Buffer;
-  readonly prefix: string;
+  readonly name: Buffer;
   readonly flag: string;
   readonly mode: number;
   readonly size: number;
-  readonly link: string | Buffer;
+  readonly link: Buffer;
   readonly mtime: number;
-}
-
-function writeField(block: Buffer, offset: number, length: number, value: string | Buffer): void {
-  (typeof value === 'string' ? Buffer.from(value) : value).copy(block, offset, 0, length);
+  /** GNU tar leaves the device numbers of an extended header unset. */
+  readonly devices: boolean;
 }
 
 function encodeRaw(header: RawHeader): Buffer {
   const block = Buffer.alloc(BLOCK);
-  writeField(block, 0, 100, header.name);
+  header.name.copy(block, 0, 0, 100);
   octal(block, 100, 8, header.mode);
   octal(block, 108, 8, 0);
   octal(block, 116, 8, 0);
@@ -68,11 +52,12 @@ function encodeRaw(header: RawHeader): Buffer {
   octal(block, 136, 12, header.mtime);
   block.fill(0x20, 148, 156);
   block.write(header.flag, 156, 1, 'latin1');
-  writeField(block, 157, 100, header.link);
+  header.link.copy(block, 157, 0, 100);
   block.write('ustar\x0000', 257, 8, 'latin1');
-  octal(block, 329, 8, 0);
-  octal(block, 337, 8, 0);
-  writeField(block, 345, 155, header.prefix);
+  if (header.devices) {
+    octal(block, 329, 8, 0);
+    octal(block, 337, 8, 0);
+  }
   let sum = 0;
   for (const byte of block) sum += byte;
   block.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 8, 'latin1');
@@ -95,38 +80,34 @@ function paxHeaderName(path: string): string {
 }
 
 /**
- * Header blocks of one member: a pax extended header only where ustar cannot say it, then the ustar header.
- * Owner and group are 0 without names. `mtime` in seconds since 1970, 0 to 2^33 - 1.
+ * Header blocks of one member, as `tar --format=posix` writes them: a pax extended header where a name is not ASCII or a
+ * field is too short, then the ustar header. Owner and group are 0 without names. `mtime` in seconds since 1970, 0 to 2^33 - 1.
  */
 export function encodeMember(member: Member, mtime: number): Buffer {
   const path = member.type === 'directory' ? `${member.name}/` : member.name;
-  const split = isAscii(path) ? splitPath(path) : null;
   const records: Buffer[] = [];
-  if (split === null) records.push(paxRecord('path', path));
-  if (member.link !== '' && (Buffer.byteLength(member.link) > 100 || !isAscii(member.link)))
-    records.push(paxRecord('linkpath', member.link));
+  if (Buffer.byteLength(member.link) > 100) records.push(paxRecord('linkpath', member.link));
+  if (Buffer.byteLength(path) > 100 || !isAscii(path)) records.push(paxRecord('path', path));
   if (member.size > MAX_OCTAL_SIZE) records.push(paxRecord('size', String(member.size)));
   const header = encodeRaw({
-    name: split === null ? Buffer.from(path).subarray(0, 100) : split.name,
-    prefix: split?.prefix ?? '',
+    name: Buffer.from(path),
     flag: TYPE_FLAG[member.type],
     mode: member.mode,
     size: member.size,
-    link: Buffer.from(member.link).subarray(0, 100),
+    link: Buffer.from(member.link),
     mtime,
+    devices: true,
   });
   if (records.length === 0) return header;
   const body = Buffer.concat(records);
-  const paxName = paxHeaderName(path);
-  const paxSplit = isAscii(paxName) ? splitPath(paxName) : null;
   const pax = encodeRaw({
-    name: paxSplit === null ? Buffer.from(paxName).subarray(0, 100) : paxSplit.name,
-    prefix: paxSplit?.prefix ?? '',
+    name: Buffer.from(paxHeaderName(path)),
     flag: 'x',
     mode: 0o644,
     size: body.length,
-    link: '',
+    link: Buffer.alloc(0),
     mtime,
+    devices: false,
   });
   return Buffer.concat([pax, body, Buffer.alloc(paddingOf(body.length)), header]);
 }
