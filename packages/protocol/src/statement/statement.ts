@@ -51,11 +51,7 @@ function isDate(value: string): boolean {
 }
 
 /** RFC 3339 in UTC, to the second. */
-const timestamp = text(
-  'a time like 2026-01-31T12:00:00Z',
-  (value) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(value) && isDate(value),
-  20,
-);
+const timestamp = text('a time like 2026-01-31T12:00:00Z', (value) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(value) && isDate(value), 20);
 
 /** Closed: SLSA v1.2 asks verifiers to refuse external parameters that they do not know. */
 const externalParameters = table({

@@ -91,10 +91,11 @@ function resolveInside(work: string, path: string): string {
   return `${work}/${clean}`;
 }
 
-function matchFiles(work: string, glob: string, rules: WalkRules): string[] {
+function matchFiles(work: string, given: string, rules: WalkRules): string[] {
+  const glob = posix.normalize(given);
   const prefix = fixedPrefix(glob);
   const start = prefix === '' ? work : resolveInside(work, prefix);
-  const pattern = globToRegExp(posix.normalize(glob));
+  const pattern = globToRegExp(glob);
   const found: string[] = [];
   const recursive = glob.includes('**') || glob.slice(prefix.length).replace(/^\//, '').includes('/');
   const visit = (directory: string, relative: string, depth: number): void => {
@@ -108,7 +109,7 @@ function matchFiles(work: string, glob: string, rules: WalkRules): string[] {
   if (found.length === 0)
     throw new SiloError(
       'OUTPUT_MISSING',
-      `No file of the build matches ${JSON.stringify(glob)}`,
+      `No file of the build matches ${JSON.stringify(given)}`,
       'Check the pattern in [[outputs]]; it is relative to the build directory.',
     );
   return found.sort((a, b) => byBytes({ name: a }, { name: b }));

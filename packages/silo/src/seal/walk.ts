@@ -8,7 +8,7 @@ import { lstatSync, readdirSync, readlinkSync, type Stats } from 'node:fs';
 import { SiloError } from '../failure.ts';
 import type { Member } from '../tar/header.ts';
 import { utf8 } from '../tar/header.ts';
-import { linkLeavesTree, nameProblem } from '../tar/name.ts';
+import { escapingLink, linkLeavesTree, nameProblem } from '../tar/name.ts';
 import { byBytes } from '../tar/write.ts';
 
 export interface WalkRules {
@@ -47,6 +47,8 @@ export function walkTree(root: string, rules: WalkRules): Member[] {
     }
   };
   visit(root, '', 1);
+  const escaping = rules.rootfs ? null : escapingLink(members);
+  if (escaping !== null) throw refused(escaping.name, `it links to ${show(escaping.link)}, outside the tree by way of other links`);
   return members.sort(byBytes);
 }
 

@@ -125,11 +125,13 @@ export function endOfArchive(written: number): Buffer {
 }
 
 export interface DecodedHeader {
-  readonly name: string;
+  /** null when it is not UTF-8: where a pax header gives the whole name, this one may be cut within a character. */
+  readonly name: string | null;
   readonly flag: string;
   readonly mode: number;
   readonly size: number;
-  readonly link: string;
+  /** null when it is not UTF-8. */
+  readonly link: string | null;
   /** Seconds since 1970; 0 where the field is malformed, since nothing rests on it. */
   readonly mtime: number;
 }
@@ -150,9 +152,9 @@ export function decodeHeader(block: Buffer): DecodedHeader | null | string {
   const name = text(block, 0, 100);
   const prefix = posix ? text(block, 345, 155) : '';
   const link = text(block, 157, 100);
-  if (name === null || prefix === null || link === null) return 'a name is not UTF-8';
   const flag = block[156] === 0 ? '0' : String.fromCharCode(block[156] ?? 0);
-  return { name: prefix === '' ? name : `${prefix}/${name}`, flag, mode: mode & 0o7777, size, link, mtime: number(block, 136, 12) ?? 0 };
+  const whole = name === null || prefix === null ? null : prefix === '' ? name : `${prefix}/${name}`;
+  return { name: whole, flag, mode: mode & 0o7777, size, link, mtime: number(block, 136, 12) ?? 0 };
 }
 
 function text(block: Buffer, offset: number, length: number): string | null {

@@ -6,7 +6,7 @@
 import { readSync } from 'node:fs';
 import { SiloError } from '../failure.ts';
 import { BLOCK, decodeHeader, type DecodedHeader, type Member, paddingOf, utf8 } from './header.ts';
-import { linkLeavesTree, nameProblem } from './name.ts';
+import { escapingLink, linkLeavesTree, nameProblem } from './name.ts';
 
 export interface IndexedMember extends Member {
   /** Byte offset of the content in the archive; for a hard link, of the file it repeats. */
@@ -69,6 +69,9 @@ export function indexArchive(fd: number, length: number, bounds: ArchiveBounds, 
     const name = member.name.split('/').slice(strip).join('/');
     if (name === '') continue;
     const kept = { ...resolved, name };
+    // With the name that is kept: dropped components are no room to climb.
+    if (kept.type === 'symlink' && linkLeavesTree(name, kept.link))
+      throw unsafe(`${show(name)} links to ${show(kept.link)}, outside the archive`);
     if (kept.name.split('/').length > bounds.depth) throw tooLarge(`${show(name)} is deeper than ${bounds.depth} directories`);
     addMember(members, kept);
     total += kept.size;
@@ -77,6 +80,8 @@ export function indexArchive(fd: number, length: number, bounds: ArchiveBounds, 
   }
   if (!ended) throw invalid('it has no end-of-archive block; it was cut off');
   checkParents(members);
+  const escaping = escapingLink(members.values());
+  if (escaping !== null) throw unsafe(`${show(escaping.name)} links to ${show(escaping.link)}, outside the archive by way of other links`);
   return [...members.values()];
 }
 
@@ -139,7 +144,9 @@ function parsePax(body: Buffer): Map<string, string> {
 
 function toMember(header: DecodedHeader, overrides: Overrides, offset: number): IndexedMember {
   const raw = overrides.path ?? header.name;
-  const link = overrides.linkpath ?? header.link;
+  const isLink = header.flag === '1' || header.flag === '2';
+  const link = isLink ? (overrides.linkpath ?? header.link) : '';
+  if (raw === null || link === null) throw invalid(`a name is not UTF-8 at byte ${offset - BLOCK}`);
   const types: Record<string, Member['type']> = { '0': 'file', '7': 'file', '1': 'hardlink', '2': 'symlink', '5': 'directory' };
   const type = types[header.flag];
   if (type === undefined)
@@ -147,14 +154,12 @@ function toMember(header: DecodedHeader, overrides: Overrides, offset: number): 
       `${show(raw)} is a ${({ '3': 'character device', '4': 'block device', '6': 'FIFO' })[header.flag] ?? `member of type "${header.flag}"`}`,
     );
   const name = normalName(raw);
-  if (type === 'symlink' && linkLeavesTree(name, link)) throw unsafe(`${show(name)} links to ${show(link)}, outside the archive`);
-  const isLink = type === 'symlink' || type === 'hardlink';
   return {
     name,
     type,
     mode: header.mode & 0o777,
     size: type === 'file' ? (overrides.size ?? header.size) : 0,
-    link: isLink ? (type === 'hardlink' ? normalName(link) : link) : '',
+    link: type === 'hardlink' ? normalName(link) : link,
     offset,
     mtime: header.mtime,
   };

@@ -14,6 +14,48 @@ export function nameProblem(name: string): string | null {
   return null;
 }
 
+/** Symbolic links followed for one name; Linux gives up after as many (path_resolution(7)). */
+const MAX_HOPS = 40;
+/** Components walked for one tree: links that climb behind a name are rare, and a hostile tree has thousands of long ones. */
+const MAX_STEPS = 10_000_000;
+
+/**
+ * The first link that leaves the tree by way of others (`a/x -> ..`, then `y -> a/x/..`), or null. Every link on its own
+ * is one that `linkLeavesTree` lets pass, and none lies below another: so only a climb behind a name needs to be followed.
+ */
+export function escapingLink<T extends { readonly name: string; readonly type: string; readonly link: string }>(
+  members: Iterable<T>,
+): T | null {
+  const links = new Map<string, T>();
+  for (const member of members) if (member.type === 'symlink') links.set(member.name, member);
+  let steps = 0;
+  const escapes = (start: T): boolean => {
+    const at = start.name.split('/').slice(0, -1);
+    const todo = start.link.split('/').reverse();
+    let hops = 0;
+    for (let part = todo.pop(); part !== undefined; part = todo.pop()) {
+      if (++steps > MAX_STEPS) return true;
+      if (part === '' || part === '.') continue;
+      if (part === '..') {
+        if (at.pop() === undefined) return true;
+        continue;
+      }
+      const next = links.get([...at, part].join('/'));
+      if (next === undefined) at.push(part);
+      else if (++hops > MAX_HOPS) return false;
+      else todo.push(...next.link.split('/').reverse());
+    }
+    return false;
+  };
+  for (const link of links.values()) if (climbsBehindName(link.link) && escapes(link)) return link;
+  return null;
+}
+
+function climbsBehindName(link: string): boolean {
+  const parts = link.split('/').filter((part) => part !== '' && part !== '.');
+  return parts.lastIndexOf('..') > parts.findIndex((part) => part !== '..');
+}
+
 /** Whether a symbolic link at `name` with target `link` points outside the tree that holds it. */
 export function linkLeavesTree(name: string, link: string): boolean {
   if (link === '' || link.startsWith('/') || link.includes('\0')) return true;
