@@ -27,7 +27,10 @@ export interface Ran {
   readonly stderr: string;
 }
 
-export function lockstep(args: readonly string[], options: { readonly cwd?: string; readonly env?: Readonly<Record<string, string>>; readonly timeout?: number } = {}): Ran {
+export function lockstep(
+  args: readonly string[],
+  options: { readonly cwd?: string; readonly env?: Readonly<Record<string, string>>; readonly timeout?: number } = {},
+): Ran {
   const run = spawnSync(process.execPath, [CLI, ...args], {
     cwd: options.cwd ?? ROOT,
     encoding: 'utf8',
@@ -39,14 +42,23 @@ export function lockstep(args: readonly string[], options: { readonly cwd?: stri
 }
 
 /** The same without blocking this process: for tests that serve something to it, or kill it. */
-export function startLockstep(args: readonly string[], options: { readonly cwd?: string; readonly env?: Readonly<Record<string, string>> } = {}): { child: ReturnType<typeof spawn>; done: Promise<Ran> } {
-  const child = spawn(process.execPath, [CLI, ...args], { cwd: options.cwd ?? ROOT, env: { ...process.env, ...options.env }, stdio: ['ignore', 'pipe', 'pipe'] });
+export function startLockstep(
+  args: readonly string[],
+  options: { readonly cwd?: string; readonly env?: Readonly<Record<string, string>> } = {},
+): { child: ReturnType<typeof spawn>; done: Promise<Ran> } {
+  const child = spawn(process.execPath, [CLI, ...args], {
+    cwd: options.cwd ?? ROOT,
+    env: { ...process.env, ...options.env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const out: Buffer[] = [];
   const err: Buffer[] = [];
   child.stdout.on('data', (bytes: Buffer) => out.push(bytes));
   child.stderr.on('data', (bytes: Buffer) => err.push(bytes));
   const done = new Promise<Ran>((resolve) => {
-    child.once('close', (status, signal) => resolve({ status, signal, stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString() }));
+    child.once('close', (status, signal) =>
+      resolve({ status, signal, stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString() }),
+    );
   });
   return { child, done };
 }
@@ -99,6 +111,13 @@ export function build(folder: string, args: readonly string[] = [], env: Readonl
 
 /** What a run may not leave behind on the host. */
 export function leftovers(): string[] {
-  const run = spawnSync('/bin/sh', ['-c', "grep -E '/run/lockstep|lockstep.*disk.img' /proc/mounts; losetup -a | grep -E 'lockstep|disk.img|ext4'; find /sys/fs/cgroup -path '*lockstep/*' -name cgroup.procs -exec cat {} + 2>/dev/null"], { encoding: 'utf8' });
+  const run = spawnSync(
+    '/bin/sh',
+    [
+      '-c',
+      "grep -E '/run/lockstep|lockstep.*disk.img' /proc/mounts; losetup -a | grep -E 'lockstep|disk.img|ext4'; find /sys/fs/cgroup -path '*lockstep/*' -name cgroup.procs -exec cat {} + 2>/dev/null",
+    ],
+    { encoding: 'utf8' },
+  );
   return run.stdout.split('\n').filter((line) => line.trim() !== '');
 }

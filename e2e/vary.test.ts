@@ -6,7 +6,10 @@ import { lockstep, project } from './lockstep.ts';
 interface Report {
   readonly verdict: string;
   readonly builds: number;
-  readonly causes: readonly { readonly variations: readonly string[]; readonly differences: readonly { file: string; offset: number | null; where: string }[] }[];
+  readonly causes: readonly {
+    readonly variations: readonly string[];
+    readonly differences: readonly { file: string; offset: number | null; where: string }[];
+  }[];
 }
 
 interface Leak {
@@ -19,7 +22,11 @@ interface Leak {
 /** Each prints one fact and nothing else that could vary. */
 const LEAKS: readonly Leak[] = [
   { name: 'the day', step: 'date -u +%F > out', causes: [['clock']] },
-  { name: 'the time of a new file', step: 'touch new; tar --format=ustar -cf out --owner=0 --group=0 --numeric-owner --mode=644 new', causes: [['clock']] },
+  {
+    name: 'the time of a new file',
+    step: 'touch new; tar --format=ustar -cf out --owner=0 --group=0 --numeric-owner --mode=644 new',
+    causes: [['clock']],
+  },
   { name: 'the second', step: 'date -u +%s > out', causes: [['clock']] },
   { name: 'directory order', step: 'mkdir d; for f in a b c d e f g; do : > d/$f; done; ls -U d > out', causes: [['directory-order']] },
   { name: 'an address', step: "sed -n '/\\[stack\\]/s/-.*//p' /proc/self/maps > out", causes: [['address-layout']] },
@@ -38,8 +45,8 @@ const LEAKS: readonly Leak[] = [
   { name: 'two causes', step: 'uname -n > out; umask >> out', causes: [['umask'], ['hostname']] },
   {
     name: 'a race that load decides',
-    // Wall time against processor time of the same loop: about one on a quiet machine, about two where every CPU is busy.
-    step: 'a=$(date +%s%N); i=0; while [ $i -lt 600000 ]; do i=$((i+1)); done; b=$(date +%s%N); u=$(awk \'{print ($14+$15)*10}\' /proc/$$/stat); [ $(( (b-a)/1000000 )) -gt $((u*3/2)) ] && echo late > out || echo early > out',
+    // Wall time against processor time of the same loop: about one on a quiet machine, two or three where every CPU is busy.
+    step: "a=$(date +%s%N); i=0; while [ $i -lt 600000 ]; do i=$((i+1)); done; b=$(date +%s%N); u=$(awk '{print ($14+$15)*10}' /proc/$$/stat); [ $(( (b-a)/1000000 )) -gt $((u*7/5)) ] && echo late > out || echo early > out",
     causes: [['load']],
   },
   { name: 'nothing', step: 'echo same > out', causes: [] },
@@ -60,7 +67,8 @@ for (const leak of LEAKS) {
     assert.deepEqual(found, leak.causes.map((cause) => [...cause].sort()).sort(), stderr);
     assert.equal(report.verdict, leak.causes.length === 0 ? 'equal' : 'differs');
     assert.equal(status, leak.causes.length === 0 ? 0 : 4);
-    for (const cause of report.causes) assert.ok(cause.differences.length > 0 && cause.differences[0]?.file === 'out', 'says where the bytes differ');
+    for (const cause of report.causes)
+      assert.ok(cause.differences.length > 0 && cause.differences[0]?.file === 'out', 'says where the bytes differ');
   });
 }
 

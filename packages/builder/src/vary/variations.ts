@@ -66,7 +66,7 @@ export function planVariations(definition: Definition, host: HostAbilities): { v
       cpuModel: 'Lockstep Imaginary CPU @ 1.00GHz',
     }),
     ambient('memory', 'memory size', 'Do not derive sizes from the building machine’s memory.', { memoryTotalMb: 3001 }),
-    ambient('load', 'load', 'A race: something depends on which of two steps is done first.', { load: 2 }),
+    ambient('load', 'load', 'A race: something depends on which of two steps is done first.', { load: resources.cpus + 1 }),
     fixed('build-path', 'build path', 'Map it away: -ffile-prefix-map=$PWD=., --remap-path-prefix, relative paths.', {
       path: `${build.path}-varied/deeper`,
     }),
@@ -104,5 +104,7 @@ export function conditionsOf(
     ambient = { ...ambient, ...one.ambient };
     fixed = { ...fixed, ...one.fixed, env: { ...fixed.env, ...one.fixed.env } };
   }
+  // One busy process for each CPU that the build really has, and one more.
+  if (ambient.load !== null && fixed.cpus !== undefined) ambient = { ...ambient, load: fixed.cpus + 1 };
   return { ambient, fixed, clock: variations.some((one) => one.clock) ? clock.moved : clock.normal };
 }

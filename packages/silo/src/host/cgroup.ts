@@ -1,5 +1,5 @@
 /** Control groups of one run, on a v1, hybrid or v2 host: where they are, what they counted, and their removal. */
-import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { SiloError } from '../failure.ts';
 
 const ROOT = '/sys/fs/cgroup';
@@ -71,6 +71,15 @@ export function readCounters(version: CgroupVersion, path: string): Counted {
 
 function read(path: string): string | null {
   return existsSync(path) ? readFileSync(path, 'utf8') : null;
+}
+
+/**
+ * Let a process compete with the build for its CPUs: the same share, the same CPUs. Outside the group it would get only
+ * what the scheduler gives to its session, which is next to nothing beside a container.
+ */
+export function joinForLoad(version: CgroupVersion, path: string, pid: number): void {
+  const groups = version === 'v2' ? [`${ROOT}${path}`] : [`${ROOT}/cpu${path}`, `${ROOT}/cpuset${path}`];
+  for (const group of groups) if (existsSync(group)) writeFileSync(`${group}/cgroup.procs`, String(pid));
 }
 
 /** Remove the empty groups of runs whose owner is dead. Only the owner's own processes could still be in them. */

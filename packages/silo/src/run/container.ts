@@ -73,6 +73,7 @@ export async function runContainer(
   transcript: Transcript,
   events: ContainerEvents,
   cancelled: AbortSignal,
+  joinLoad: (pid: number) => void,
 ): Promise<ContainerResult> {
   const steps: StepTiming[] = [];
   let ending: Ending = 'exited';
@@ -115,6 +116,11 @@ export async function runContainer(
   cancelled.addEventListener('abort', onCancel);
   if (cancelled.aborted) onCancel();
   const load = startLoad(job.ambient.load ?? 0);
+  if (load.length > 0)
+    whenStarted(() => {
+      for (const burner of load)
+        if (burner.pid !== undefined && burner.exitCode === null && burner.signalCode === null) joinLoad(burner.pid);
+    });
   const exitCode = await exitOf(child);
   clearTimeout(timer);
   cancelled.removeEventListener('abort', onCancel);
@@ -126,17 +132,23 @@ export async function runContainer(
 
 /** The kernel ends every other process of the pid namespace with its first one, so nothing can ignore this. */
 function killFirstProcess(): void {
+  whenStarted((pid) => {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+    }
+  });
+}
+
+/** The runtime writes the pid of the first process when it is there; ten seconds is far more than it takes. */
+function whenStarted(act: (pid: number) => void): void {
   const attempt = (left: number): void => {
     const pid = readPid();
-    if (pid !== null) {
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch (error) {
-        if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
-      }
-    } else if (left > 0) setTimeout(() => attempt(left - 1), 20);
+    if (pid !== null) act(pid);
+    else if (left > 0) setTimeout(() => attempt(left - 1), 10);
   };
-  attempt(500);
+  attempt(1000);
 }
 
 function readPid(): number | null {

@@ -19,7 +19,7 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { type Failure, SiloError } from '../failure.ts';
-import { cgroupVersion, type CgroupVersion, isHybrid, readCounters, sweepDeadGroups } from '../host/cgroup.ts';
+import { cgroupVersion, type CgroupVersion, isHybrid, joinForLoad, readCounters, sweepDeadGroups } from '../host/cgroup.ts';
 import { hostFacts, hostPart } from '../host/host-part.ts';
 import { findProgram, findRuntime, type RuntimeName, runtimeVersion } from '../host/runtime.ts';
 import { type Job, MAX_JOB_BYTES, readJob } from '../job/job.ts';
@@ -134,7 +134,9 @@ async function runJob(options: RunOptions, result: { -readonly [K in keyof Resul
   try {
     options.ready();
     if (job.steps.length > 0) {
-      ended = await runContainer(runtime, options.id, job, transcript, options.events, options.cancelled);
+      ended = await runContainer(runtime, options.id, job, transcript, options.events, options.cancelled, (pid) =>
+        joinForLoad(version, String(config.linux['cgroupsPath']), pid),
+      );
       result.steps = ended.steps;
       judge(ended, job, config, version, transcript, result);
     }
