@@ -46,7 +46,7 @@ const LEAKS: readonly Leak[] = [
   {
     name: 'a race that load decides',
     // Wall time against processor time of the same loop: about one on a quiet machine, two or three where every CPU is busy.
-    step: "a=$(date +%s%N); i=0; while [ $i -lt 600000 ]; do i=$((i+1)); done; b=$(date +%s%N); u=$(awk '{print ($14+$15)*10}' /proc/$$/stat); [ $(( (b-a)/1000000 )) -gt $((u*7/5)) ] && echo late > out || echo early > out",
+    step: "a=$(date +%s%N); i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; b=$(date +%s%N); u=$(awk '{print ($14+$15)*10}' /proc/$$/stat); [ $(( (b-a)/1000000 )) -gt $((u*7/5)) ] && echo late > out || echo early > out",
     causes: [['load']],
   },
   { name: 'nothing', step: 'echo same > out', causes: [] },

@@ -46,12 +46,19 @@ async function refetch(context: Context, definition: Definition, file: LockedFil
       to: file.to,
       unpack: file.as === 'tree',
       strip: file.strip,
+      scratchMb: definition.manifest.resources.scratch_mb,
     });
     return;
   }
   const purl = parsePackageUrl(file.uri);
   if (purl?.type === 'npm') {
-    await refetchNpm(context, file, purl.namespace === '' ? purl.name : `${purl.namespace}/${purl.name}`, purl.version ?? '');
+    await refetchNpm(
+      context,
+      file,
+      purl.namespace === '' ? purl.name : `${purl.namespace}/${purl.name}`,
+      purl.version ?? '',
+      definition.manifest.resources.scratch_mb,
+    );
     return;
   }
   if (purl?.type === 'deb') {
@@ -75,13 +82,13 @@ async function refetch(context: Context, definition: Definition, file: LockedFil
   throw gone('Restore the content store, or run "lockstep lock".');
 }
 
-async function refetchNpm(context: Context, file: LockedFile, name: string, version: string): Promise<void> {
+async function refetchNpm(context: Context, file: LockedFile, name: string, version: string, scratchMb: number): Promise<void> {
   const scratch = context.store.newScratch();
   try {
     const spec = `${name}@${version}`;
     const path = (await downloadNpm(context, [spec], scratch)).get(spec) ?? '';
     checkIntegrityHex(path, file.fetched?.digest ?? '', spec);
-    await unpackArchives(context, [context.store.blobs.adopt(path)]);
+    await unpackArchives(context, [context.store.blobs.adopt(path)], scratchMb);
   } finally {
     context.store.dropScratch(scratch);
   }

@@ -55,6 +55,7 @@ export async function lockCargoClosure(
   crates: readonly Crate[],
   to: string,
   template: string | undefined,
+  scratchMb: number,
   item: ProgressItem,
 ): Promise<LockedFile[]> {
   if (template === undefined || !template.includes('{crate}') || !template.includes('{version}')) {
@@ -69,7 +70,7 @@ export async function lockCargoClosure(
     item.update(`${crate.name} ${crate.version}`);
     const url = template.replaceAll('{crate}', crate.name).replaceAll('{version}', crate.version);
     const folder = `${to}/${crate.name}-${crate.version}`;
-    const { file } = await fetchArchive(context, { url, sha256: crate.sha256, to: folder, unpack: true, strip: 1 });
+    const { file } = await fetchArchive(context, { url, sha256: crate.sha256, to: folder, unpack: true, strip: 1, scratchMb });
     const uri = `pkg:cargo/${crate.name}@${encodeURIComponent(crate.version)}`;
     files.push(
       { ...file, uri },

@@ -82,6 +82,7 @@ export async function lockNpmClosure(
   context: Context,
   packages: readonly NpmPackage[],
   to: string,
+  scratchMb: number,
   item: ProgressItem,
 ): Promise<{ files: LockedFile[]; links: Lock['links'][number][] }> {
   const scratch = context.store.newScratch();
@@ -98,6 +99,7 @@ export async function lockNpmClosure(
     const tars = await unpackArchives(
       context,
       fetched.map(({ path }) => blobs.get(path) ?? ('' as Sha256)),
+      scratchMb,
     );
     const place = (path: string): string => to + path.slice('node_modules'.length);
     const files = fetched.map(({ one, sha512 }, index): LockedFile => {

@@ -22,7 +22,7 @@ export async function resolveLock(context: Context, manifest: Manifest, manifest
   refuseUnavailable(manifest);
   const archive = lazyArchive(context, manifest);
   const source = await step(context, `fetch source ${manifest.source.ref}`, (item) =>
-    fetchSource(context, manifest.source, manifestFile, archive, item),
+    fetchSource(context, manifest, manifestFile, archive, item),
   );
   for (const warning of [
     ...source.warnings,
@@ -163,22 +163,23 @@ async function resolveInputs(
 ): Promise<{ files: LockedFile[]; links: Lock['links'][number][] }> {
   const files: LockedFile[] = [];
   const links: Lock['links'][number][] = [];
+  const scratchMb = manifest.resources.scratch_mb;
   for (const input of manifest.inputs) {
     if ('file' in input) {
       const { file } = await step(context, `fetch ${input.file}`, () =>
-        fetchArchive(context, { url: input.file, sha256: input.sha256, to: input.to, unpack: input.unpack, strip: input.strip }),
+        fetchArchive(context, { url: input.file, sha256: input.sha256, to: input.to, unpack: input.unpack, strip: input.strip, scratchMb }),
       );
       files.push(file);
     } else if ('npm_lock' in input) {
       const packages = readNpmLock(readFromSource(context, source, input.npm_lock, manifestFile), input.npm_lock, input.dev, npmPlatform());
-      const closure = await step(context, `lock ${input.npm_lock}`, (item) => lockNpmClosure(context, packages, input.to, item));
+      const closure = await step(context, `lock ${input.npm_lock}`, (item) => lockNpmClosure(context, packages, input.to, scratchMb, item));
       files.push(...closure.files);
       links.push(...closure.links);
     } else {
       const crates = readCargoLock(readFromSource(context, source, input.cargo_lock, manifestFile).toString('utf8'), input.cargo_lock);
       files.push(
         ...(await step(context, `lock ${input.cargo_lock}`, (item) =>
-          lockCargoClosure(context, crates, input.to, process.env['LOCKSTEP_CARGO_DL'], item),
+          lockCargoClosure(context, crates, input.to, process.env['LOCKSTEP_CARGO_DL'], scratchMb, item),
         )),
       );
     }

@@ -15,6 +15,8 @@ export interface ArchiveRequest {
   readonly to: string;
   readonly unpack: boolean;
   readonly strip: number;
+  /** What it may take up while it is unpacked: it has to fit on the build's disk anyway. */
+  readonly scratchMb: number;
 }
 
 /** @throws LockstepError DIGEST_MISMATCH, FETCH_* */
@@ -23,7 +25,7 @@ export async function fetchArchive(context: Context, request: ArchiveRequest): P
   const base = { uri: request.url, to: request.to, strip: request.strip };
   if (!request.unpack)
     return { file: { ...base, sha256: fetched.sha256, size: fetched.size, as: 'file', strip: 0, fetched: null }, newest: NEUTRAL_DATE };
-  const [tar] = await unpackArchives(context, [fetched.sha256]);
+  const [tar] = await unpackArchives(context, [fetched.sha256], request.scratchMb);
   if (tar === undefined) throw new LockstepError('FETCH_FAILED', `${request.url} was not unpacked`, 'Run it again.');
   return {
     file: { ...base, sha256: tar.sha256, size: tar.size, as: 'tree', fetched: { algorithm: 'sha256', digest: fetched.sha256 } },

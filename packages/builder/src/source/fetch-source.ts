@@ -22,16 +22,18 @@ export function readSourceRef(text: string): SourceRef {
 /** @param archive for Debian sources. @param manifestFile directories are relative to it */
 export async function fetchSource(
   context: Context,
-  spec: Manifest['source'],
+  manifest: Manifest,
   manifestFile: string,
   archive: (() => Promise<Archive>) | null,
   item: ProgressItem,
 ): Promise<FetchedSource> {
+  const spec = manifest.source;
+  const scratchMb = manifest.resources.scratch_mb;
   const source = readSourceRef(spec.ref);
   if (source.kind === 'git') return fetchGit(context, source, item);
   if (source.kind === 'directory') return fetchDirectory(context, resolve(dirname(manifestFile), source.path), spec.exclude);
   if (source.kind === 'package') {
-    if (source.purl.type === 'npm') return fetchNpmSource(context, source.purl);
+    if (source.purl.type === 'npm') return fetchNpmSource(context, source.purl, scratchMb);
     if (archive === null)
       throw new LockstepError(
         'MANIFEST_INVALID',
@@ -47,6 +49,7 @@ export async function fetchSource(
     to: spec.unpack ? '.' : name,
     unpack: spec.unpack,
     strip: spec.strip,
+    scratchMb,
   });
   return {
     ref: source.url,

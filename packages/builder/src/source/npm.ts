@@ -8,7 +8,7 @@ import { downloadNpm } from '../fetch/npm.ts';
 import type { FetchedSource } from './fetched.ts';
 import { unpackArchives } from './unpack.ts';
 
-export async function fetchNpmSource(context: Context, purl: PackageUrl): Promise<FetchedSource> {
+export async function fetchNpmSource(context: Context, purl: PackageUrl, scratchMb: number): Promise<FetchedSource> {
   if (purl.version === null)
     throw new LockstepError('SOURCE_MOVING', `${formatPackageUrl(purl)} names no version`, 'Add @VERSION: what "latest" is changes.');
   const name = purl.namespace === '' ? purl.name : `${purl.namespace}/${purl.name}`;
@@ -18,7 +18,7 @@ export async function fetchNpmSource(context: Context, purl: PackageUrl): Promis
     const path = (await downloadNpm(context, [spec], scratch)).get(spec);
     if (path === undefined) throw new LockstepError('FETCH_FAILED', `npm fetched nothing for ${spec}`, 'Check the name and version.');
     const sha512 = createHash('sha512').update(readFileSync(path)).digest('hex');
-    const [tar] = await unpackArchives(context, [context.store.blobs.adopt(path)]);
+    const [tar] = await unpackArchives(context, [context.store.blobs.adopt(path)], scratchMb);
     if (tar === undefined) throw new LockstepError('FETCH_FAILED', `${spec} was not unpacked`, 'Run it again.');
     const uri = formatPackageUrl(purl);
     return {

@@ -20,7 +20,7 @@ const DECOMPRESS =
   'for f in /inputs/*; do n=$(basename $f); case $(od -An -N6 -tx1 $f | tr -d " ") in 1f8b*) gzip -dc $f;; fd377a585a00) xz -dc $f;; 28b52ffd*) zstd -dc $f;; 425a68*) bzip2 -dc $f;; 504b0304*) echo "zip archives are not supported" >&2; exit 1;; *) cat $f;; esac > /build/$n.tar; done';
 
 /** @param archives blobs to normalise, all in one sandbox. @throws LockstepError FETCH_REFUSED for an unsafe or unreadable archive */
-export async function unpackArchives(context: Context, archives: readonly Sha256[], scratchMb = 16_384): Promise<Unpacked[]> {
+export async function unpackArchives(context: Context, archives: readonly Sha256[], scratchMb: number): Promise<Unpacked[]> {
   if (archives.length === 0) return [];
   const scratch = context.store.newScratch();
   try {

@@ -44,9 +44,10 @@ export function sealOutputs(rules: readonly OutputRule[], place: SealPlace, limi
     if (budget.files < 0) throw tooLarge(`more than ${limits.outputFiles} files`);
     if (budget.bytes < 0) throw tooLarge(`more than ${limits.outputMb} MiB`);
   };
-  const add = (output: SealedOutput): void => {
-    if (sealed.some((other) => other.name === output.name)) throw refused(output.name, 'two outputs have this name');
-    sealed.push(output);
+  const claimed = new Set<string>();
+  const claim = (name: string): void => {
+    if (claimed.has(name)) throw refused(name, 'two outputs have this name');
+    claimed.add(name);
   };
   for (const rule of rules) {
     const walkRules: WalkRules = {
@@ -58,13 +59,20 @@ export function sealOutputs(rules: readonly OutputRule[], place: SealPlace, limi
       exclude: new Set(),
     };
     if (rule.kind === 'files') {
-      for (const path of matchFiles(place.work, rule.path, walkRules)) add(sealFile(place, path, limits, spend));
-    } else if (rule.kind === 'archive') add(sealArchive(place, rule, limits, spend));
-    else {
-      const output = sealTree(rule.kind === 'rootfs' ? place.rootfs : resolveInside(place.work, rule.path), rule, place, walkRules);
-      if (rule.kind === 'tree') spend(output.members, output.size);
-      add(output);
+      for (const path of matchFiles(place.work, rule.path, walkRules)) {
+        claim(posix.basename(path));
+        sealed.push(sealFile(place, path, limits, spend));
+      }
+      continue;
     }
+    claim(rule.name);
+    if (rule.kind === 'archive') {
+      sealed.push(sealArchive(place, rule, limits, spend));
+      continue;
+    }
+    const output = sealTree(rule.kind === 'rootfs' ? place.rootfs : resolveInside(place.work, rule.path), rule, place, walkRules);
+    if (rule.kind === 'tree') spend(output.members, output.size);
+    sealed.push(output);
   }
   return sealed;
 }

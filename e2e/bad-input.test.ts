@@ -1,0 +1,367 @@
+/** Wrong, absurd and hostile input: each gives its named error and status, and the host is healthy after. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { after, test } from 'node:test';
+import { build, leftovers, lockstep, manifest, project, type ProjectParts } from './lockstep.ts';
+
+interface ErrorDocument {
+  readonly error: {
+    readonly code: string;
+    readonly message: string;
+    readonly hint: string;
+    readonly cause: string | null;
+    readonly at: { file: string; line: number; column: number } | null;
+  };
+}
+
+const base = manifest({});
+
+interface ManifestCase {
+  readonly name: string;
+  readonly text: string;
+  readonly code: string;
+  /** `line:column`, where the text says it. */
+  readonly at?: string;
+  readonly says?: RegExp;
+}
+
+const MANIFESTS: readonly ManifestCase[] = [
+  { name: 'not TOML', text: 'name = "x', code: 'MANIFEST_SYNTAX', at: '1:8' },
+  { name: 'a key twice', text: 'name = "x"\nname = "y"\n', code: 'MANIFEST_SYNTAX' },
+  {
+    name: 'an unknown key, with the nearest one',
+    text: base.replace('memory_mb', 'memroy_mb'),
+    code: 'MANIFEST_INVALID',
+    at: '14:1',
+    says: /memory_mb/,
+  },
+  { name: 'an unknown table', text: `${base}\n[deploy]\nx = 1\n`, code: 'MANIFEST_INVALID' },
+  {
+    name: 'text where a number is wanted',
+    text: base.replace('memory_mb = 256', 'memory_mb = "256"'),
+    code: 'MANIFEST_INVALID',
+    at: '14:1',
+    says: /whole number/,
+  },
+  { name: 'an absurd size', text: base.replace('memory_mb = 256', 'memory_mb = 99999999999'), code: 'MANIFEST_INVALID' },
+  { name: 'a negative size', text: base.replace('scratch_mb = 256', 'scratch_mb = -1'), code: 'MANIFEST_INVALID' },
+  { name: 'a fraction', text: base.replace('timeout = 60', 'timeout = 0.5'), code: 'MANIFEST_INVALID' },
+  { name: 'infinity', text: base.replace('timeout = 60', 'timeout = inf'), code: 'MANIFEST_INVALID' },
+  { name: 'a date for a version', text: base.replace('version = "1"', 'version = 2026-01-01'), code: 'MANIFEST_INVALID', at: '2:1' },
+  { name: 'no steps', text: base.replace(/steps = .*/, 'steps = []'), code: 'MANIFEST_INVALID' },
+  { name: 'no outputs', text: base.replace('[[outputs]]\nfiles = "out"', ''), code: 'MANIFEST_INVALID' },
+  { name: 'an output that climbs', text: base.replace('files = "out"', 'files = "../../etc/shadow"'), code: 'MANIFEST_INVALID' },
+  { name: 'an absolute output', text: base.replace('files = "out"', 'tree = "/etc"\nname = "x"'), code: 'MANIFEST_INVALID' },
+  { name: 'an output name with a slash', text: base.replace('files = "out"', 'tree = "d"\nname = "../x"'), code: 'MANIFEST_INVALID' },
+  { name: 'a build path over the system', text: manifest({ build: 'path = "/usr/src"' }), code: 'MANIFEST_INVALID' },
+  { name: 'a build path that climbs', text: manifest({ build: 'path = "/build/../etc"' }), code: 'MANIFEST_INVALID' },
+  { name: 'root as the build user', text: manifest({ build: 'uid = 0' }), code: 'MANIFEST_INVALID' },
+  { name: 'a reserved variable', text: manifest({ build: 'env = { LD_PRELOAD = "/x.so" }' }), code: 'MANIFEST_INVALID' },
+  { name: 'a malformed umask', text: manifest({ build: 'umask = "999"' }), code: 'MANIFEST_INVALID' },
+  { name: 'network access', text: `network = "host"\n${base}`, code: 'MANIFEST_INVALID' },
+  {
+    name: 'a git option in a ref',
+    text: manifest({ source: 'ref = "git+https://example.org/x#--upload-pack=touch"' }),
+    code: 'MANIFEST_INVALID',
+  },
+  { name: 'a leading dash', text: manifest({ source: 'ref = "--upload-pack=x"' }), code: 'MANIFEST_INVALID' },
+  { name: 'the ext transport', text: manifest({ source: 'ref = "EXT::sh -c id"' }), code: 'MANIFEST_INVALID' },
+  {
+    name: 'the ext transport within git+',
+    text: manifest({ source: 'ref = "git+ext::sh%20-c%20id#refs/tags/v1"' }),
+    code: 'MANIFEST_INVALID',
+  },
+  {
+    name: 'a carriage return in a ref',
+    text: manifest({ source: 'ref = "git+https://example.org/x#refs/tags/v1\\r"' }),
+    code: 'MANIFEST_INVALID',
+  },
+  {
+    name: 'a newline in a ref',
+    text: manifest({ source: 'ref = "git+https://example.org/x#refs/tags/v1\\n--x"' }),
+    code: 'MANIFEST_INVALID',
+  },
+  { name: 'a password in a URL', text: manifest({ source: 'ref = "https://user:secret@example.org/x.tar.gz"' }), code: 'MANIFEST_INVALID' },
+  { name: 'plain http', text: manifest({ source: 'ref = "http://example.org/x.tar.gz"' }), code: 'MANIFEST_INVALID' },
+  {
+    name: 'a branch without refs/',
+    text: manifest({ source: 'ref = "git+https://example.org/x#main"' }),
+    code: 'MANIFEST_INVALID',
+    says: /refs\/tags\/main/,
+  },
+  {
+    name: 'a short commit id',
+    text: manifest({ source: 'ref = "git+https://example.org/x#abc1234"' }),
+    code: 'MANIFEST_INVALID',
+    says: /all digits/,
+  },
+  {
+    name: 'a package option',
+    text: manifest({ environment: 'kind = "debian"\nsuite = "bookworm"\npackages = ["-o APT::x=y"]' }),
+    code: 'MANIFEST_INVALID',
+  },
+  { name: 'the vm tier', text: `tier = "vm"\n${base}`, code: 'TIER_UNAVAILABLE' },
+  { name: 'more than a mebibyte', text: `${base}\n# ${'x'.repeat(1 << 20)}`, code: 'MANIFEST_TOO_LARGE' },
+];
+
+function errorOf(stdout: string): ErrorDocument['error'] {
+  return (JSON.parse(stdout) as ErrorDocument).error;
+}
+
+for (const one of MANIFESTS) {
+  test(`manifest: ${one.name}`, () => {
+    const folder = project({});
+    writeFileSync(`${folder}/lockstep.toml`, one.text);
+    const run = lockstep(['lock', folder, '--json', '-q']);
+    const error = errorOf(run.stdout);
+    assert.equal(error.code, one.code, run.stderr);
+    assert.notEqual(error.hint, '');
+    assert.equal(run.status, one.code === 'TIER_UNAVAILABLE' ? 3 : 2);
+    if (one.at !== undefined) assert.equal(`${error.at?.line}:${error.at?.column}`, one.at);
+    if (one.says !== undefined) assert.match(`${error.message} ${error.hint}`, one.says);
+  });
+}
+
+interface LockCase {
+  readonly name: string;
+  readonly change: (folder: string) => void;
+  readonly code: string;
+}
+
+const LOCKS: readonly LockCase[] = [
+  { name: 'missing', change: (folder) => writeFileSync(`${folder}/unrelated`, ''), code: 'LOCK_MISSING' },
+  { name: 'not JSON', change: (folder) => writeFileSync(`${folder}/lockstep.lock`, '{"schema":'), code: 'JSON_INVALID' },
+  { name: 'a key twice', change: (folder) => writeFileSync(`${folder}/lockstep.lock`, '{"schema":1,"schema":2}'), code: 'JSON_INVALID' },
+  {
+    name: 'another schema',
+    change: (folder) => writeFileSync(`${folder}/lockstep.lock`, '{"schema":"lockstep-lock/v9"}'),
+    code: 'LOCK_INVALID',
+  },
+  {
+    name: 'stale',
+    change: (folder) => {
+      lockstep(['lock', folder, '-q']);
+      writeFileSync(`${folder}/lockstep.toml`, manifest({ source: 'ref = "."\nexclude = ["x"]' }));
+    },
+    code: 'LOCK_STALE',
+  },
+  {
+    name: 'a source that changed since',
+    change: (folder) => {
+      lockstep(['lock', folder, '-q']);
+      writeFileSync(`${folder}/new-file`, 'new');
+    },
+    code: 'SOURCE_CHANGED',
+  },
+  {
+    name: 'a path that climbs',
+    change: (folder) => {
+      lockstep(['lock', folder, '-q']);
+      const text = readFileSync(`${folder}/lockstep.lock`, 'utf8');
+      writeFileSync(`${folder}/lockstep.lock`, text.replace('"to":"."', '"to":"../../etc"'));
+    },
+    code: 'LOCK_INVALID',
+  },
+];
+
+for (const one of LOCKS) {
+  test(`lock: ${one.name}`, () => {
+    const folder = project({});
+    one.change(folder);
+    const run = lockstep(['build', folder, '--json', '-q']);
+    assert.equal(errorOf(run.stdout).code, one.code, run.stderr);
+    assert.notEqual(run.status, 0);
+  });
+}
+
+interface BuildCase {
+  readonly name: string;
+  readonly parts: ProjectParts;
+  /** The silo's own code. */
+  readonly reason: string;
+  readonly says?: RegExp;
+}
+
+const tree = '[[outputs]]\ntree = "d"\nname = "d.tar"';
+const BUILDS: readonly BuildCase[] = [
+  { name: 'a step that fails', parts: { steps: ['echo before', 'exit 7'] }, reason: 'STEP_FAILED', says: /status 7/ },
+  { name: 'a command that is not there', parts: { steps: ['no-such-command'] }, reason: 'STEP_FAILED', says: /127/ },
+  { name: 'a step that hangs', parts: { steps: ['sleep 1000'], resources: 'timeout = 2' }, reason: 'TIMED_OUT' },
+  {
+    name: 'a step that ignores SIGTERM',
+    parts: { steps: ["trap '' TERM INT HUP; while :; do sleep 1; done"], resources: 'timeout = 2' },
+    reason: 'TIMED_OUT',
+  },
+  {
+    name: 'a fork bomb',
+    parts: { steps: ['bomb() { bomb | bomb & }; bomb; sleep 60'], resources: 'timeout = 4\nprocesses = 64\nmemory_mb = 128' },
+    reason: 'TIMED_OUT',
+  },
+  {
+    name: 'a step that eats memory',
+    parts: { steps: ['head -c 1000000000 /dev/zero | tail'], resources: 'memory_mb = 64\ntimeout = 30' },
+    reason: 'OUT_OF_MEMORY',
+  },
+  {
+    name: 'a child that is killed for memory while the step goes on',
+    parts: { steps: ['head -c 1000000000 /dev/zero | tail || true; echo x > out'], resources: 'memory_mb = 64\ntimeout = 30' },
+    reason: 'OUT_OF_MEMORY',
+  },
+  {
+    name: 'memory eaten through /dev/shm',
+    parts: { steps: ['head -c 400000000 /dev/zero > /dev/shm/x'], resources: 'memory_mb = 48\ntimeout = 30' },
+    reason: 'STEP_FAILED|OUT_OF_MEMORY|DISK_FULL',
+  },
+  { name: 'a full disk', parts: { steps: ['head -c 400000000 /dev/zero > big'], resources: 'scratch_mb = 64' }, reason: 'DISK_FULL' },
+  {
+    name: 'a full disk through /tmp',
+    parts: { steps: ['head -c 400000000 /dev/zero > /tmp/big'], resources: 'scratch_mb = 64' },
+    reason: 'DISK_FULL',
+  },
+  {
+    name: 'all inodes used',
+    parts: { steps: ['i=0; while : > f$i; do i=$((i+1)); done'], resources: 'scratch_mb = 16' },
+    reason: 'DISK_FULL',
+  },
+  {
+    name: 'a gigabyte of output',
+    parts: { steps: ['yes | head -c 1000000000'], resources: 'transcript_mb = 4' },
+    reason: 'TRANSCRIPT_TOO_LARGE',
+  },
+  { name: 'no output', parts: { steps: ['true'] }, reason: 'OUTPUT_MISSING' },
+  { name: 'a setuid program', parts: { steps: ['cp /bin/true out; chmod 4755 out'] }, reason: 'OUTPUT_REFUSED', says: /setuid/ },
+  {
+    name: 'a setgid directory',
+    parts: { steps: ['mkdir d; mkdir -m 2755 d/e; chmod g+s d/e'], outputs: tree },
+    reason: 'OUTPUT_REFUSED',
+    says: /setgid|setuid/,
+  },
+  { name: 'a FIFO', parts: { steps: ['mkfifo out'] }, reason: 'OUTPUT_REFUSED', says: /FIFO/ },
+  { name: 'a FIFO in a tree', parts: { steps: ['mkdir d; mkfifo d/x'], outputs: tree }, reason: 'OUTPUT_REFUSED', says: /FIFO/ },
+  {
+    name: 'a socket in a tree',
+    parts: { steps: ['mkdir d; perl -MIO::Socket::UNIX -e \'IO::Socket::UNIX->new(Local=>"d/s",Listen=>1) or die\''], outputs: tree },
+    reason: 'OUTPUT_REFUSED',
+    says: /socket/,
+  },
+  { name: 'a device node', parts: { steps: ['mknod out c 1 3'] }, reason: 'STEP_FAILED' },
+  {
+    name: 'an absolute link',
+    parts: { steps: ['mkdir d; ln -s /etc/passwd d/x'], outputs: tree },
+    reason: 'OUTPUT_REFUSED',
+    says: /outside the tree/,
+  },
+  {
+    name: 'a link that climbs',
+    parts: { steps: ['mkdir -p d/e; ln -s ../../x d/e/x'], outputs: tree },
+    reason: 'OUTPUT_REFUSED',
+    says: /outside the tree/,
+  },
+  { name: 'a link instead of a file', parts: { steps: ['ln -s /etc/passwd out'] }, reason: 'OUTPUT_REFUSED' },
+  {
+    name: 'an output below a link',
+    parts: { steps: ['ln -s /etc d'], outputs: '[[outputs]]\nfiles = "d/passwd"' },
+    reason: 'OUTPUT_REFUSED',
+    says: /not a directory/,
+  },
+  {
+    name: 'an extended attribute',
+    parts: { steps: ['echo x > out; setfattr -n user.x -v y out'] },
+    reason: 'OUTPUT_REFUSED',
+    says: /extended attribute/,
+  },
+  {
+    name: 'a name that is not UTF-8',
+    parts: { steps: ['mkdir d; touch "d/$(printf \'\\377\')"'], outputs: tree },
+    reason: 'OUTPUT_REFUSED',
+    says: /UTF-8/,
+  },
+  {
+    name: 'a name with a newline',
+    parts: { steps: ['mkdir d; touch "d/$(printf \'a\\nb\')"'], outputs: tree },
+    reason: 'OUTPUT_REFUSED',
+    says: /control character/,
+  },
+  {
+    name: 'a name with an escape sequence',
+    parts: { steps: ['mkdir d; touch "d/$(printf \'a\\033[2Jb\')"'], outputs: tree },
+    reason: 'OUTPUT_REFUSED',
+    says: /control character/,
+  },
+  {
+    name: 'more files than declared',
+    parts: { steps: ['mkdir d; for i in $(seq 50); do : > d/$i; done'], outputs: tree, resources: 'output_files = 10' },
+    reason: 'OUTPUT_TOO_LARGE',
+  },
+  {
+    name: 'deeper than declared',
+    parts: { steps: ['mkdir -p d/1/2/3/4/5/6/7/8'], outputs: tree, resources: 'output_depth = 4' },
+    reason: 'OUTPUT_TOO_LARGE',
+  },
+  {
+    name: 'more bytes than declared',
+    parts: { steps: ['head -c 3000000 /dev/zero > out'], resources: 'output_mb = 1' },
+    reason: 'OUTPUT_TOO_LARGE',
+  },
+  { name: 'a sparse giant', parts: { steps: ['truncate -s 1T out'], resources: 'output_mb = 100' }, reason: 'OUTPUT_TOO_LARGE' },
+  {
+    name: 'two outputs of one name',
+    parts: { steps: ['mkdir a b; echo 1 > a/x; echo 2 > b/x'], outputs: '[[outputs]]\nfiles = "*/x"' },
+    reason: 'OUTPUT_REFUSED',
+    says: /this name/,
+  },
+  { name: 'more CPUs than there are', parts: { resources: 'cpus = 900' }, reason: 'HOST_CANNOT' },
+];
+
+for (const one of BUILDS) {
+  test(`build: ${one.name}`, () => {
+    const folder = project(one.parts);
+    const run = build(folder, ['--json']);
+    const error = errorOf(run.stdout);
+    assert.match(error.cause ?? '', new RegExp(`^(?:${one.reason})$`), `${run.stdout} ${run.stderr}`);
+    assert.equal(error.code, one.reason === 'HOST_CANNOT' ? 'HOST_CANNOT' : 'BUILD_FAILED');
+    if (one.says !== undefined) assert.match(error.message, one.says);
+    assert.deepEqual(leftovers(), []);
+  });
+}
+
+test('build: a daemon that is left behind dies with the build', () => {
+  const folder = project({ steps: ['(setsid sleep 12345 &) ; sleep 0.2; echo x > out'] });
+  assert.equal(build(folder).status, 0);
+  assert.deepEqual(leftovers(), []);
+  assert.doesNotMatch(processes(), /sleep 12345/);
+});
+
+test('build: escape sequences reach the transcript raw and the terminal harmless', () => {
+  const folder = project({ steps: ["printf 'bad \\033]0;title\\007\\033[31m text\\n'; exit 1"] });
+  const run = build(folder);
+  assert.equal(run.status, 1);
+  assert.doesNotMatch(run.stderr, /\u001b/);
+  assert.match(run.stderr, /␛/);
+});
+
+test('verify: what is not an attestation is a failed step, and a missing key is a usage error', () => {
+  const folder = project({ files: { file: 'x', 'file.intoto.json': '{"payload": 1}' } });
+  const key = lockstep(['key']).stdout;
+  writeFileSync(`${folder}/key.pem`, key);
+  const run = lockstep(['verify', `${folder}/file`, '--key', `${folder}/key.pem`, '--json']);
+  assert.equal(run.status, 6);
+  assert.equal((JSON.parse(run.stdout) as { steps: { name: string; state: string }[] }).steps[0]?.state, 'fail');
+  assert.equal(lockstep(['verify', `${folder}/file`]).status, 2);
+  assert.equal(lockstep(['verify', `${folder}/nothing`, '--key', `${folder}/key.pem`]).status, 2);
+  assert.equal(lockstep(['verify', `${folder}/file`, '--key', `${folder}/file`]).status, 2);
+});
+
+test('a farm id that is not one is refused; one that people get wrong is warned about', () => {
+  const folder = project({});
+  assert.equal(lockstep(['lock', folder, '-q'], { env: { LOCKSTEP_FARM_ID: 'Not A Farm' } }).status, 2);
+  const run = lockstep(['lock', folder, '-q'], { env: { LOCKSTEP_FARM_ID: 'example-build-20261121' } });
+  assert.match(run.stderr, /looks as if it holds a date/);
+});
+
+function processes(): string {
+  return spawnSync('ps', ['-eo', 'args'], { encoding: 'utf8' }).stdout;
+}
+
+after(() => assert.deepEqual(leftovers(), []));
