@@ -1,0 +1,93 @@
+/**
+ * `npm run bench`: what a user would pick instead, measured beside Lockstep in one run.
+ * usage: bench.ts [--runs N] [--only ROW]...
+ * Exits 0; 1 when something failed; 3 when this host cannot, or (with CI set) when a peer is not installed.
+ */
+import { parseArgs } from 'node:util';
+import { BenchError, type Contestant, sideBySide } from './measure.ts';
+import { makePlace, type Place } from './place.ts';
+import { cachedBuild, realBuild } from './rows/cjson.ts';
+import { memory } from './rows/memory.ts';
+import { packTree } from './rows/pack.ts';
+import { trivial } from './rows/trivial.ts';
+import { verifyLarge } from './rows/verify.ts';
+import { heading, type PeakRow, table, type TimedRow } from './table.ts';
+
+interface RowPlan {
+  readonly name: string;
+  readonly title: string;
+  /** Long ones are run less often. */
+  readonly most: number;
+  readonly contestants: (place: Place) => readonly Contestant[];
+}
+
+const ROWS: readonly RowPlan[] = [
+  { name: 'trivial', title: 'A trivial build: `echo hi > out`', most: 99, contestants: trivial },
+  { name: 'cjson', title: 'A real build: Debian’s cjson', most: 3, contestants: realBuild },
+  { name: 'cached', title: 'The same build again, cached', most: 99, contestants: cachedBuild },
+  { name: 'verify', title: 'Verify a file of 256 MiB', most: 99, contestants: verifyLarge },
+  { name: 'pack', title: 'A canonical tar of 20,810 files, 500 MB, written and hashed', most: 5, contestants: packTree },
+];
+const MEMORY = { name: 'memory', title: 'Peak memory, an output of 2 GiB' };
+
+class Interrupted extends Error {}
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: { runs: { type: 'string', default: '7' }, only: { type: 'string', multiple: true, default: [] } },
+  });
+  const runs = Number(values.runs);
+  const names = [...ROWS.map((row) => row.name), MEMORY.name];
+  if (!Number.isInteger(runs) || runs < 1 || values.only.some((name) => !names.includes(name))) {
+    process.stderr.write(`usage: bench.ts [--runs N] [--only ${names.join('|')}]...\n`);
+    return 2;
+  }
+  if (process.getuid?.() !== 0) {
+    process.stderr.write('host cannot: a sealed build needs root. Run this as root.\n');
+    return 3;
+  }
+  const wanted = (name: string): boolean => values.only.length === 0 || values.only.includes(name);
+  // The trees that are packed have to have the same modes for everybody.
+  process.umask(0o022);
+  const place = makePlace();
+  let interrupted = false;
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      interrupted = true;
+    });
+  }
+  const checkpoint = async (): Promise<void> => {
+    await new Promise((resolve) => setImmediate(resolve));
+    if (interrupted) throw new Interrupted();
+  };
+  const rows: (TimedRow | PeakRow)[] = [];
+  try {
+    for (const row of ROWS.filter(({ name }) => wanted(name))) {
+      process.stderr.write(`${row.title}\n`);
+      await checkpoint();
+      const times = Math.min(runs, row.most);
+      rows.push({ title: row.title, runs: times, results: await sideBySide(row.contestants(place), times, checkpoint) });
+    }
+    if (wanted(MEMORY.name)) {
+      process.stderr.write(`${MEMORY.title}\n`);
+      await checkpoint();
+      rows.push({ title: MEMORY.title, peaks: await memory(place) });
+      await checkpoint();
+    }
+    process.stdout.write(`${heading()}\n\n${table(rows)}\n`);
+  } catch (error) {
+    if (error instanceof Interrupted) return 130;
+    if (!(error instanceof BenchError)) throw error;
+    process.stderr.write(`bench: ${error.message}\n`);
+    return 1;
+  } finally {
+    place.clear();
+  }
+  return process.env['CI'] !== undefined && rows.some(incomplete) ? 3 : 0;
+}
+
+function incomplete(row: TimedRow | PeakRow): boolean {
+  return 'peaks' in row ? row.peaks.some(({ bytes }) => bytes === null) : row.results.some(({ times }) => times === null);
+}
+
+process.exitCode = await main();
