@@ -67,7 +67,7 @@ const size = fc.maxSafeNat();
 
 const sourceRef = fc.oneof(
   fc
-    .tuple(chars(lower, 1, 9), chars(`${lower}0123456789.`, 1, 9))
+    .tuple(chars(lower, 1, 9), chars(`${lower}0123456789-`, 1, 9))
     .map(([name, tag]) => `git+https://${name}.example/${name}#refs/tags/v${tag}x`),
   hex(40).map((commit) => `git+ssh://git@host.example/a/b#${commit}`),
   chars(`${lower}-_.`, 1, 20).map((name) => `https://host.example/${name}`),

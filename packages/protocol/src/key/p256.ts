@@ -21,7 +21,7 @@ export interface PublicKey {
 export function publicKeyFromSpki(spki: Uint8Array): PublicKey {
   const prefixOk = spki.length === SPKI_LENGTH && SPKI_PREFIX.every((byte, index) => byte === spki[index]);
   if (!prefixOk || !isPoint(spki.subarray(SPKI_PREFIX.length))) {
-    throw new LockstepError('KEY_INVALID', 'The key is not an ECDSA P-256 public key', 'Give the PEM that "lockstep key show" prints.');
+    throw new LockstepError('KEY_INVALID', 'The key is not an ECDSA P-256 public key', 'Give the PEM that "lockstep key" prints.');
   }
   return { id: sha256Hex(spki), spki };
 }

@@ -36,7 +36,10 @@ const lockedFile = table({
     'a path below the build directory',
     (value) =>
       value === '.' ||
-      (!value.startsWith('/') && value !== '' && printable(value) && !value.split('/').some((part) => part === '..' || part === '')),
+      (!value.startsWith('/') &&
+        value !== '' &&
+        printable(value) &&
+        !value.split('/').some((part) => part === '..' || part === '.' || part === '')),
     4096,
   ),
   /** `tree`: a canonical tar that is unpacked. */

@@ -55,6 +55,16 @@ const absolutePath = text(
   (value) => isCleanAbsolute(value) && !SYSTEM.has(value.split('/')[1] ?? ''),
   1024,
 );
+/** Where an input goes: the same form as in the lock and the job. */
+const stagePath = text(
+  'a relative path without "." or ".."',
+  (value) =>
+    value !== '' &&
+    !value.startsWith('/') &&
+    !CONTROL.test(value) &&
+    value.split('/').every((part) => part !== '' && part !== '.' && part !== '..'),
+  1024,
+);
 const relativePath = text(
   'a relative path without ".."',
   (value) =>
@@ -170,7 +180,9 @@ const buildEnv: Decoder<Readonly<Record<string, string>>> = (value, path) => {
         [...path, reserved],
         decoded.value[reserved],
         `another variable than ${reserved}`,
-        'It has a key of its own in [build] (locale, timezone, home, user, source_date_epoch).',
+        reserved === 'LD_PRELOAD'
+          ? 'Set it within a step, for the command that needs it.'
+          : 'It has a key of its own in [build] (locale, timezone, home, user, source_date_epoch).',
       );
 };
 
@@ -213,12 +225,12 @@ export type OutputSpec = TypeOf<typeof filesOutput> | TypeOf<typeof treeOutput>;
 const fileInput = table({
   file: text('an https URL', (value) => /^https:\/\/[^@\s]+$/.test(value) && !CONTROL.test(value), 2048),
   sha256: sha256Text,
-  to: relativePath,
+  to: stagePath,
   unpack: optional(boolean, false),
   strip: optional(integer(0, 16), 1),
 });
-const npmInput = table({ npm_lock: relativePath, to: optional(relativePath, 'node_modules'), dev: optional(boolean, true) });
-const cargoInput = table({ cargo_lock: relativePath, to: optional(relativePath, 'vendor') });
+const npmInput = table({ npm_lock: relativePath, to: optional(stagePath, 'node_modules'), dev: optional(boolean, true) });
+const cargoInput = table({ cargo_lock: relativePath, to: optional(stagePath, 'vendor') });
 const input = tableBy<InputSpec>({ file: fileInput, npm_lock: npmInput, cargo_lock: cargoInput });
 
 export type InputSpec = TypeOf<typeof fileInput> | TypeOf<typeof npmInput> | TypeOf<typeof cargoInput>;

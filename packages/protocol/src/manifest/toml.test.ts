@@ -52,6 +52,8 @@ for (const [what, from, to, code, line, column] of [
   ['a date', '"1.0"', '1979-05-27', 'MANIFEST_INVALID', 2, 1],
   ['a duplicate key', 'version', 'name = "x"\nversion', 'MANIFEST_SYNTAX', 2, 1],
   ['nan', '"1.0"', 'nan', 'MANIFEST_INVALID', 2, 1],
+  ['a date as a step', '"make",', '1979-05-27,', 'MANIFEST_INVALID', 12, 3],
+  ['inf as a file', 'files = "hello"', 'files = inf', 'MANIFEST_INVALID', 17, 1],
 ] as const) {
   test(`parseManifest points at ${what}`, () => {
     const error = tryParse(GOOD.replace(from, to));

@@ -39,12 +39,12 @@ function parseToml(text: string, file: string): Json {
   }
 }
 
-/** TOML's own types that JSON lacks become text, which no field of the manifest accepts by accident. */
+/** TOML's own types that JSON lacks become text with a NUL, which no field of the manifest accepts. */
 function toJson(value: unknown): Json {
   if (value === null || typeof value === 'string' || typeof value === 'boolean') return value;
-  if (typeof value === 'number') return Number.isFinite(value) ? value : String(value);
+  if (typeof value === 'number') return Number.isFinite(value) ? value : `\0${value}`;
   if (Array.isArray(value)) return value.map(toJson);
-  if (value instanceof Date) return `a date: ${value.toISOString()}`;
+  if (value instanceof Date) return `\0a date: ${value.toISOString()}`;
   if (typeof value === 'object') return Object.fromEntries(Object.entries(value as object).map(([key, one]) => [key, toJson(one)]));
   return String(value);
 }

@@ -115,6 +115,21 @@ export function formatSourceRef(source: SourceRef): string {
   return source.path;
 }
 
+/** Whether `locked` is what `written` may resolve to: the same thing, with a version or a commit added. */
+export function refFits(written: string, locked: string): boolean {
+  if (written === locked) return true;
+  const a = parseSourceRef(written);
+  const b = parseSourceRef(locked);
+  if (isProblem(a) || isProblem(b)) return false;
+  if (a.kind === 'directory') return locked === 'directory';
+  if (a.kind === 'git' && b.kind === 'git') return a.url === b.url && isMoving(a) && isObjectId(b.ref);
+  if (a.kind === 'package' && b.kind === 'package') {
+    const same = a.purl.type === b.purl.type && a.purl.namespace === b.purl.namespace && a.purl.name === b.purl.name;
+    return same && (a.purl.version === null || a.purl.version === b.purl.version);
+  }
+  return false;
+}
+
 /** What people get wrong; advice, not errors. */
 export function sourceRefWarnings(source: SourceRef, facts: { annotatedTag: boolean | null }): string[] {
   const warnings: string[] = [];

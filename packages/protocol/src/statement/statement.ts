@@ -90,7 +90,7 @@ const provenance = table({
 
 const statement = table({
   _type: oneOf([STATEMENT_TYPE] as const),
-  subject: list(subject, 100_000, 1),
+  subject: list(subject, 10_000_000, 1),
   predicateType: oneOf([PROVENANCE_TYPE] as const),
   predicate: provenance,
 });

@@ -2,8 +2,10 @@
  * The verdict on one file and one attestation. Reads from top to bottom as the chain it checks: the envelope, whose key
  * signed it, what it says, that it speaks of this file, of the definition it names, and of what was expected.
  */
+import { resolvesDigest } from '../lock/lock.ts';
+import { refFits } from '../source-ref/source-ref.ts';
 import { parseEnvelope, type Envelope, IN_TOTO_PAYLOAD, pae } from '../dsse/envelope.ts';
-import { buildId, decodeDefinition } from '../definition/definition.ts';
+import { buildId, decodeDefinition, definitionToJson } from '../definition/definition.ts';
 import { canonicalText } from '../json/canonical.ts';
 import { type Json, parseJson } from '../json/parse.ts';
 import { type PublicKey, verifyP256 } from '../key/p256.ts';
@@ -57,6 +59,11 @@ export function verifyArtifact(input: VerifyInput): Verdict {
   const { buildDefinition } = statement.predicate;
   const external = buildDefinition.externalParameters;
   if (!isFarmId(external.farm_id)) return verdict.fail('statement', `farm_id ${JSON.stringify(external.farm_id)} is malformed`);
+  if (statement.predicate.runDetails.builder.id !== `urn:lockstep:farm:${external.farm_id}`)
+    return verdict.fail(
+      'statement',
+      `builder.id ${JSON.stringify(statement.predicate.runDetails.builder.id)} is not of the farm ${external.farm_id}`,
+    );
   verdict.pass('statement', `in-toto Statement v1, SLSA Provenance v1, from ${external.farm_id}`);
 
   const subject = statement.subject.find((one) => one.digest.sha256 === input.artifact.sha256);
@@ -68,11 +75,18 @@ export function verifyArtifact(input: VerifyInput): Verdict {
   if (!definition.ok)
     return verdict.fail('definition', definition.issues.map((one) => `${formatPath(one.path)}: expected ${one.expected}`).join('; '));
   const id = buildId(definition.value);
+  // Whoever hashes the definition as it stands must come to the same id, so nothing may be left to a default.
+  if (canonicalText(external.definition) !== canonicalText(definitionToJson(definition.value)))
+    return verdict.fail('definition', 'it is not written out in full');
   if (id !== buildDefinition.internalParameters.build_id)
     return verdict.fail('definition', `its canonical SHA-256 is ${id}, the statement says ${buildDefinition.internalParameters.build_id}`);
   if (input.expect.buildId !== undefined && input.expect.buildId !== id)
     return verdict.fail('definition', `the build id is ${id}, expected ${input.expect.buildId}`);
   if (external.source_ref !== definition.value.lock.source.ref) return verdict.fail('definition', 'source_ref is not the one of the lock');
+  if (definition.value.lock.resolves !== resolvesDigest(definition.value.manifest))
+    return verdict.fail('definition', 'the lock is of another manifest');
+  if (!refFits(definition.value.manifest.source.ref, external.source_ref))
+    return verdict.fail('definition', `the manifest names ${definition.value.manifest.source.ref}, the lock ${external.source_ref}`);
   verdict.pass('definition', `build id ${id}`);
 
   const listed = canonicalText(JSON.parse(JSON.stringify(buildDefinition.resolvedDependencies)) as Json);
@@ -91,6 +105,7 @@ export function verifyArtifact(input: VerifyInput): Verdict {
   const kind = definition.value.lock.environment.kind;
   if (environment.kind !== kind || (environment.pinned === 'yes') !== (kind !== 'host'))
     return verdict.fail('environment', 'the environment is not the one of the lock');
+  if (kind !== 'host' && environment.sha256 === null) return verdict.fail('environment', 'it is pinned, but its digest is missing');
   if (input.expect.environment !== undefined && environment.sha256 !== input.expect.environment)
     return verdict.fail('environment', `sha256:${environment.sha256 ?? 'none'}, expected ${input.expect.environment}`);
   verdict.pass('environment', environment.sha256 === null ? `${kind}, not pinned` : `${kind}, sha256:${environment.sha256}`);
