@@ -70,7 +70,9 @@ function demo(): void {
   const equal = [...rebuilt.matchAll(/^equal +(\S+)/gm)].map((match) => match[1]);
   if (equal.length === 0) throw new DemoFailed();
   heading(`Done in ${((performance.now() - started) / 1000).toFixed(0)} s`);
-  process.stdout.write(`The rebuilt .deb files equal what the archive ships, bit by bit: ${equal.join(', ')}\nVERIFIED: source, recipe, environment and builder of each are attested.\n`);
+  process.stdout.write(
+    `The rebuilt .deb files equal what the archive ships, bit by bit: ${equal.join(', ')}\nVERIFIED: source, recipe, environment and builder of each are attested.\n`,
+  );
 }
 
 function sourceRef(lock: string): string {

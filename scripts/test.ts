@@ -37,7 +37,11 @@ for (const stage of stages) {
   const since = performance.now();
   process.stdout.write(`\n== ${stage.title}\n`);
   const [program = '', ...args] = stage.command;
-  const run = spawnSync(program, args, { cwd: root, stdio: 'inherit', env: { ...process.env, LOCKSTEP_HOME: home, PATH: `${bin}:${process.env['PATH'] ?? ''}` } });
+  const run = spawnSync(program, args, {
+    cwd: root,
+    stdio: 'inherit',
+    env: { ...process.env, LOCKSTEP_HOME: home, PATH: `${bin}:${process.env['PATH'] ?? ''}` },
+  });
   const seconds = ((performance.now() - since) / 1000).toFixed(1);
   process.stdout.write(`== ${stage.title}: ${run.status === 0 ? 'ok' : `FAILED (status ${run.status ?? run.signal})`} in ${seconds} s\n`);
   if (run.status !== 0) {

@@ -157,12 +157,19 @@ export function attest(context: Context, definition: Definition, outcome: BuildO
 function readCached(context: Context, id: BuildId): AttestedBuild | null {
   const text = context.store.cells.get(resultCell(id));
   if (text === null) return null;
-  const record = JSON.parse(text) as { outputs: BuiltOutput[]; attestation: Sha256; sbom: Sha256; transcript: Sha256; farmId: string };
+  const record = JSON.parse(text) as {
+    outputs: BuiltOutput[];
+    attestation: Sha256;
+    sbom: Sha256;
+    transcript: Sha256;
+    farmId: string;
+    key: string;
+  };
   const { blobs } = context.store;
   const whole = [record.attestation, record.sbom, record.transcript, ...record.outputs.map((output) => output.digest.sha256)].every(
     (digest) => blobs.has(digest),
   );
-  if (!whole || record.farmId !== context.settings.farmId) return null;
+  if (!whole || record.farmId !== context.settings.farmId || record.key !== openAttestationKey(context.store).publicKey.id) return null;
   return {
     buildId: id,
     outputs: record.outputs,

@@ -1,7 +1,12 @@
-/** Brings every locked file into the content store again when it is not there: from the origin, checked against the lock. */
-import type { Sha256 } from '@lockstep/protocol/digest/digest';
-import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
+/**
+ * Brings every locked file into the content store: what is missing, and what this store never fetched itself. A lock is
+ * somebody's word; that a reference gives these bytes has to have been seen here once, or a lock could name one source
+ * and hold the digest of another.
+ */
 import type { Definition } from '@lockstep/protocol/definition/definition';
+import { type Sha256, sha256Hex } from '@lockstep/protocol/digest/digest';
+import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
+import { canonicalBytes } from '@lockstep/protocol/json/canonical';
 import type { LockedFile } from '@lockstep/protocol/lock/lock';
 import { parsePackageUrl } from '@lockstep/protocol/source-ref/package-url';
 import { isProblem, parseSourceRef } from '@lockstep/protocol/source-ref/source-ref';
@@ -13,82 +18,95 @@ import { fetchDebianSource } from '../source/debian.ts';
 import { fetchGit } from '../source/git.ts';
 import { unpackArchives } from '../source/unpack.ts';
 
+/** What the store remembers of having fetched: one cell for one list of references and digests. */
+function originCell(files: readonly LockedFile[]): string {
+  const list = files.map((file) => [file.uri, file.sha256, file.fetched?.digest ?? '']);
+  return `origin-${sha256Hex(canonicalBytes(list))}`;
+}
+
+/** Called by whoever has just fetched these files from where they say they come from. */
+export function recordOrigin(context: Context, files: readonly LockedFile[]): void {
+  const cell = originCell(files);
+  context.store.cells.swap(cell, context.store.cells.get(cell), 'fetched');
+}
+
 /** @throws LockstepError INPUT_GONE, SOURCE_CHANGED, DIGEST_MISMATCH */
 export async function ensureInputs(context: Context, definition: Definition): Promise<void> {
   const files = [...definition.lock.source.files, ...definition.lock.inputs];
-  const missing = (): LockedFile[] => files.filter((file) => !context.store.blobs.has(file.sha256 as Sha256));
-  if (missing().length === 0) return;
-  await step(context, 'fetch inputs that are not in the content store', async (item) => {
-    for (const file of missing()) {
-      if (context.store.blobs.has(file.sha256 as Sha256)) continue;
+  const whole = files.every((file) => context.store.blobs.has(file.sha256 as Sha256));
+  // A directory claims no origin: its bytes are all that is known of it.
+  if (whole && (files.every((file) => file.uri === 'directory') || context.store.cells.get(originCell(files)) !== null)) return;
+  await step(context, 'fetch inputs that this store has not fetched yet', async (item) => {
+    const fetched = new Set<string>();
+    for (const file of files) {
+      if (fetched.has(file.sha256) || (file.uri === 'directory' && context.store.blobs.has(file.sha256 as Sha256))) continue;
       item.update(file.uri);
-      await refetch(context, definition, file, item);
+      for (const digest of await refetch(context, definition, file, item)) fetched.add(digest);
+      if (!fetched.has(file.sha256)) {
+        throw new LockstepError(
+          'SOURCE_CHANGED',
+          `${file.uri} does not give the bytes that were locked (sha256:${file.sha256})`,
+          'Find out why: either the origin has changed, or the lock is not to be trusted. If the new bytes are the right ones, run "lockstep lock".',
+        );
+      }
     }
   });
-  const changed = missing()[0];
-  if (changed !== undefined)
-    throw new LockstepError(
-      'SOURCE_CHANGED',
-      `${changed.uri} no longer gives the bytes that were locked (sha256:${changed.sha256})`,
-      'Find out why. If the new bytes are the right ones, run "lockstep lock".',
-    );
+  recordOrigin(context, files);
 }
 
-async function refetch(context: Context, definition: Definition, file: LockedFile, item: ProgressItem): Promise<void> {
+/** @returns digests of everything that was fetched along with `file` */
+async function refetch(context: Context, definition: Definition, file: LockedFile, item: ProgressItem): Promise<readonly string[]> {
   const gone = (hint: string): LockstepError =>
     new LockstepError('INPUT_GONE', `${file.uri} (sha256:${file.sha256}) is not in the content store and cannot be fetched again`, hint);
-  if (context.settings.offline) throw gone('Run without --offline, or restore the content store.');
+  const scratchMb = definition.manifest.resources.scratch_mb;
+  if (context.settings.offline) throw gone('Run once without --offline, so that it is fetched and kept, or restore the content store.');
   if (file.uri === 'directory') throw gone('The source was a local directory. Build where it is, or run "lockstep lock" there again.');
   if (file.uri.startsWith('https://')) {
-    await fetchArchive(context, {
-      url: file.uri,
-      sha256: file.fetched?.digest ?? file.sha256,
-      to: file.to,
-      unpack: file.as === 'tree',
-      strip: file.strip,
-      scratchMb: definition.manifest.resources.scratch_mb,
-    });
-    return;
+    const sha256 = file.fetched?.digest ?? file.sha256;
+    return [
+      (await fetchArchive(context, { url: file.uri, sha256, to: file.to, unpack: file.as === 'tree', strip: file.strip, scratchMb })).file
+        .sha256,
+    ];
   }
   const purl = parsePackageUrl(file.uri);
-  if (purl?.type === 'npm') {
-    await refetchNpm(
-      context,
-      file,
-      purl.namespace === '' ? purl.name : `${purl.namespace}/${purl.name}`,
-      purl.version ?? '',
-      definition.manifest.resources.scratch_mb,
-    );
-    return;
-  }
+  if (purl?.type === 'npm')
+    return refetchNpm(context, file, purl.namespace === '' ? purl.name : `${purl.namespace}/${purl.name}`, purl.version ?? '', scratchMb);
   if (purl?.type === 'deb') {
     const { environment } = definition.lock;
     if (environment.kind !== 'debian') throw gone('Its environment names no Debian suite.');
-    await fetchDebianSource(context, await openArchive(context, environment.suite, true), purl);
-    return;
+    return (await fetchDebianSource(context, await openArchive(context, environment.suite, true), purl)).files.map((one) => one.sha256);
   }
   const source = parseSourceRef(file.uri);
   if (!isProblem(source) && source.kind === 'git') {
-    const commit = definition.lock.source.git?.commit;
+    const { git } = definition.lock.source;
     const fetched = await fetchGit(context, source, item);
-    if (fetched.git?.commit !== commit)
+    if (fetched.git?.commit !== git?.commit || fetched.git?.tree !== git?.tree || fetched.git?.tag !== git?.tag) {
       throw new LockstepError(
         'SOURCE_CHANGED',
-        `${file.uri} is now commit ${fetched.git?.commit}, the lock says ${commit}`,
+        `${file.uri} is now commit ${fetched.git?.commit}, the lock says ${git?.commit}`,
         'A tag was moved. Find out why before you lock again.',
       );
-    return;
+    }
+    return fetched.files.map((one) => one.sha256);
   }
+  // What the program generates itself (cargo's checksum files), and crates, are in the store or are locked again.
+  if (context.store.blobs.has(file.sha256 as Sha256)) return [file.sha256];
   throw gone('Restore the content store, or run "lockstep lock".');
 }
 
-async function refetchNpm(context: Context, file: LockedFile, name: string, version: string, scratchMb: number): Promise<void> {
+async function refetchNpm(
+  context: Context,
+  file: LockedFile,
+  name: string,
+  version: string,
+  scratchMb: number,
+): Promise<readonly string[]> {
   const scratch = context.store.newScratch();
   try {
     const spec = `${name}@${version}`;
     const path = (await downloadNpm(context, [spec], scratch)).get(spec) ?? '';
     checkIntegrityHex(path, file.fetched?.digest ?? '', spec);
-    await unpackArchives(context, [context.store.blobs.adopt(path)], scratchMb);
+    return (await unpackArchives(context, [context.store.blobs.adopt(path)], scratchMb)).map((one) => one.sha256);
   } finally {
     context.store.dropScratch(scratch);
   }

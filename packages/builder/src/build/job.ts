@@ -45,7 +45,7 @@ export function jobOf(definition: Definition, rootfs: SiloJob['rootfs'], conditi
     rootfs,
     inputs: stagedFiles(definition).map((file, index) => stagedInput(file, index, path)),
     env: { LC_ALL: build.locale, TZ: build.timezone, ...build.env, ...conditions.fixed.env },
-    steps: [...linkStep(lock.links), ...build.steps],
+    steps: [...linkSteps(lock.links), ...build.steps],
     outputs: manifest.outputs.map((output) =>
       'files' in output ? { kind: 'files', path: output.files } : { kind: 'tree', path: output.tree, name: output.name },
     ),
@@ -92,13 +92,19 @@ function stagedInput(file: LockedFile, index: number, path: string): SiloInput {
   return { path: stagedName(index), target: file.to === '.' ? path : `${path}/${file.to}`, as: file.as, strip: file.strip };
 }
 
-/** npm makes the programs of a package executable and links them; done here in the open, as a step of its own. */
-function linkStep(links: Definition['lock']['links']): { name: string; run: string }[] {
-  if (links.length === 0) return [];
+/** Well below what the silo takes in one step. */
+const LINKS_PER_STEP = 200;
+
+/** npm makes the programs of a package executable and links them; done here in the open, as steps of their own. */
+function linkSteps(links: Definition['lock']['links']): { name: string; run: string }[] {
   const quote = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
   const lines = links.map(({ path, target }) => {
     const folder = path.slice(0, path.lastIndexOf('/'));
-    return `mkdir -p ${quote(folder)}; [ ! -e ${quote(`${folder}/${target}`)} ] || { chmod +x ${quote(`${folder}/${target}`)}; ln -sf ${quote(target)} ${quote(path)}; }`;
+    const program = quote(`${folder}/${target}`);
+    return `mkdir -p ${quote(folder)}; [ ! -e ${program} ] || { chmod +x ${program}; ln -sf ${quote(target)} ${quote(path)}; }`;
   });
-  return [{ name: 'link the programs of npm packages', run: lines.join('\n') }];
+  const steps: { name: string; run: string }[] = [];
+  for (let at = 0; at < lines.length; at += LINKS_PER_STEP)
+    steps.push({ name: 'link the programs of npm packages', run: lines.slice(at, at + LINKS_PER_STEP).join('\n') });
+  return steps;
 }

@@ -1,5 +1,6 @@
 /** Writes outputs and their siblings where a person wants them, verified on the way. */
 import { mkdirSync } from 'node:fs';
+import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import type { Context } from '../context.ts';
 import type { AttestedBuild } from './build.ts';
 
@@ -18,6 +19,13 @@ export function writeResults(context: Context, built: AttestedBuild, folder: str
     written.push({ path: `${folder}/${name}`, sha256 });
   };
   for (const output of built.outputs) put(output.digest.sha256, output.name, output.executable ? 0o755 : 0o644);
+  const taken = built.outputs.find((output) => [`${base}.intoto.json`, `${base}.spdx.json`, `${base}.transcript`].includes(output.name));
+  if (taken !== undefined)
+    throw new LockstepError(
+      'MANIFEST_INVALID',
+      `The output ${taken.name} has the name of a file that is written beside the outputs`,
+      'Give the output another name.',
+    );
   put(built.attestation, `${base}.intoto.json`, 0o644);
   put(built.sbom, `${base}.spdx.json`, 0o644);
   put(built.transcript, `${base}.transcript`, 0o644);

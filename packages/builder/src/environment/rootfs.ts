@@ -24,6 +24,12 @@ export async function ensureRootfs(context: Context, environment: RootfsEnvironm
 export async function fetchRootfs(context: Context, uri: string, sha256: string, temporary: string): Promise<number> {
   rmSync(temporary, { force: true });
   if (uri.startsWith('https://')) await fetchHttps(context, uri, temporary);
+  else if (uri.startsWith('sha256:'))
+    throw new LockstepError(
+      'INPUT_GONE',
+      `The root file system ${uri} is not in the content store; it came from a local file`,
+      'Put it into the store again with "lockstep lock" where the file is.',
+    );
   else {
     if (!existsSync(uri))
       throw new LockstepError(

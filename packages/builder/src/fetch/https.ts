@@ -5,6 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { lookup as dnsLookup } from 'node:dns';
+import { lookup as lookupPromise } from 'node:dns/promises';
 import { createWriteStream } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import { get } from 'node:https';
@@ -138,6 +139,29 @@ function guardedLookup(allowPrivate: boolean): LookupFunction {
       return callback(null, first.address, first.family);
     });
   };
+}
+
+/** The address that a host has now, refused when it is private: for tools that resolve names themselves and can be pinned to one. */
+export async function publicAddress(host: string, allowPrivate: boolean): Promise<string> {
+  const bare = host.replace(/^\[|\]$/g, '');
+  const addresses = isIP(bare) === 0 ? await lookupAll(bare) : [bare];
+  const bad = allowPrivate ? undefined : addresses.find(isPrivateAddress);
+  if (bad !== undefined) throw privateAddress(host, bad);
+  const first = addresses[0];
+  if (first === undefined) throw new LockstepError('FETCH_FAILED', `${host} has no address`, 'Check the host name and the network.');
+  return first;
+}
+
+async function lookupAll(host: string): Promise<string[]> {
+  try {
+    return (await lookupPromise(host, { all: true })).map(({ address }) => address);
+  } catch (error) {
+    throw new LockstepError(
+      'FETCH_FAILED',
+      `${host} cannot be resolved: ${error instanceof Error ? error.message : String(error)}`,
+      'Check the host name and the network.',
+    );
+  }
 }
 
 function privateAddress(host: string, address: string): LockstepError {

@@ -6,6 +6,7 @@ import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { type Lock, LOCK_SCHEMA, type LockedEnvironment, type LockedFile, resolvesDigest } from '@lockstep/protocol/lock/lock';
 import type { Manifest } from '@lockstep/protocol/manifest/manifest';
 import { sourceRefWarnings } from '@lockstep/protocol/source-ref/source-ref';
+import { recordOrigin } from '../build/ensure-inputs.ts';
 import { type Context, step } from '../context.ts';
 import { ensurePackages } from '../environment/packages.ts';
 import { fetchRootfs } from '../environment/rootfs.ts';
@@ -30,6 +31,7 @@ export async function resolveLock(context: Context, manifest: Manifest, manifest
   ])
     context.progress.warn(warning);
   const { files, links } = await resolveInputs(context, manifest, source, manifestFile);
+  recordOrigin(context, [...source.files, ...files]);
   const environment = await resolveEnvironment(context, manifest, source, manifestFile, archive);
   const fixedDate = manifest.build.source_date_epoch;
   return {

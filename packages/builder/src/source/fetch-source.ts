@@ -30,6 +30,13 @@ export async function fetchSource(
   const spec = manifest.source;
   const scratchMb = manifest.resources.scratch_mb;
   const source = readSourceRef(spec.ref);
+  if (spec.sha256 !== null && source.kind !== 'https') {
+    throw new LockstepError(
+      'MANIFEST_INVALID',
+      `source.sha256 is for https sources; ${spec.ref} is pinned by the lock`,
+      'Remove source.sha256: "lockstep lock" records the digest of this kind of source.',
+    );
+  }
   if (source.kind === 'git') return fetchGit(context, source, item);
   if (source.kind === 'directory') return fetchDirectory(context, resolve(dirname(manifestFile), source.path), spec.exclude);
   if (source.kind === 'package') {

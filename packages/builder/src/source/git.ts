@@ -10,6 +10,7 @@ import { formatSourceRef, isMoving, isObjectId, type SourceRef } from '@lockstep
 import type { Context, ProgressItem } from '../context.ts';
 import { ownJob } from '../silo/job.ts';
 import { failureError, runSilo, transcriptTail } from '../silo/run-silo.ts';
+import { publicAddress } from '../fetch/https.ts';
 import type { FetchedSource } from './fetched.ts';
 
 type GitRef = Extract<SourceRef, { kind: 'git' }>;
@@ -24,7 +25,7 @@ const FETCH = [
   'cd repo',
   // Whatever the tree says about line ends, filters and substitutions: the bytes are those of the blobs.
   'printf "* -text -eol -ident -filter -working-tree-encoding -export-ignore -export-subst\\n" > info/attributes',
-  'get() { git -c protocol.version=2 -c transfer.fsckObjects=true -c core.hooksPath=/dev/null -c fetch.recurseSubmodules=false -c http.followRedirects=initial fetch -q --no-tags --no-auto-gc --no-recurse-submodules "$@"; }',
+  'get() { git -c protocol.version=2 -c transfer.fsckObjects=true -c core.hooksPath=/dev/null -c fetch.recurseSubmodules=false -c http.followRedirects=false -c "http.curloptResolve=$LOCKSTEP_GIT_RESOLVE" fetch -q --no-tags --no-auto-gc --no-recurse-submodules "$@"; }',
   'if ! get --depth=1 -- "$LOCKSTEP_GIT_URL" "$LOCKSTEP_GIT_REF:refs/lockstep/source"; then',
   // Not every server hands out a bare commit: then its refs, and look for the commit among them.
   '  case $LOCKSTEP_GIT_REF in refs/*) exit 1;; esac',
@@ -49,7 +50,8 @@ export async function fetchGit(context: Context, source: GitRef, item: ProgressI
   const scratch = context.store.newScratch();
   try {
     if (source.transport === 'file') showRepository(source, scratch);
-    const result = await runSilo(context, scratch, jobFor(source), item);
+    const address = source.transport === 'file' ? null : await publicAddress(hostOf(source), context.settings.allowPrivate);
+    const result = await runSilo(context, scratch, jobFor(source, address), item);
     if (result.failure !== null) throw fetchError(source, result.failure, transcriptTail(scratch, 1000).toString('utf8').trim());
     const facts = readFileSync(`${scratch}/outputs/facts`, 'utf8').trim().split(' ');
     const [commit = '', tree = '', tag = '', date = '', modules = '0'] = facts;
@@ -84,7 +86,12 @@ function showRepository(source: GitRef, scratch: string): void {
   symlinkSync(path, `${scratch}/inputs/repository`);
 }
 
-function jobFor(source: GitRef): ReturnType<typeof ownJob> {
+/** `HOST` of the URL, without user and port. */
+function hostOf(source: GitRef): string {
+  return new URL(source.url).hostname;
+}
+
+function jobFor(source: GitRef, address: string | null): ReturnType<typeof ownJob> {
   const local = source.transport === 'file';
   const job = ownJob({
     profile: 'fetch',
@@ -98,10 +105,11 @@ function jobFor(source: GitRef): ReturnType<typeof ownJob> {
       GIT_ALLOW_PROTOCOL: source.transport,
       LOCKSTEP_GIT_URL: local ? 'file:///inputs' : source.url,
       LOCKSTEP_GIT_REF: source.ref,
+      // The address that was checked is the one that is used: a name that resolves differently the second time gains nothing.
+      LOCKSTEP_GIT_RESOLVE: address === null ? '' : `${hostOf(source)}:${new URL(source.url).port || '443'}:${address}`,
       LOCKSTEP_GIT_FORMAT: isObjectId(source.ref) && source.ref.length === 64 ? 'sha256' : 'sha1',
       // No agent, no keys of the user's: a fetch runs without secrets. Hosts that need a key cannot be fetched from here.
-      GIT_SSH_COMMAND:
-        'ssh -F none -o BatchMode=yes -o StrictHostKeyChecking=yes -o UserKnownHostsFile=/etc/ssh/ssh_known_hosts -o IdentitiesOnly=yes -o IdentityFile=none -o ProxyCommand=none',
+      GIT_SSH_COMMAND: `ssh -F none -o BatchMode=yes -o StrictHostKeyChecking=yes -o UserKnownHostsFile=/etc/ssh/ssh_known_hosts -o IdentitiesOnly=yes -o IdentityFile=none -o ProxyCommand=none${address === null ? '' : ` -o HostName=${address} -o HostKeyAlias=${hostOf(source)}`}`,
       ...proxySettings(),
     },
     inputs: local ? [{ path: 'inputs/repository', target: '/inputs', as: 'bind', strip: 0 }] : [],

@@ -5,7 +5,8 @@ import { toUtf8 } from '@lockstep/protocol/bytes/utf8';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { type Context, step } from '../context.ts';
 import type { PreparedEnvironment } from '../environment/prepare.ts';
-import { ownJob, type SiloJob } from '../silo/job.ts';
+import { CLOCK_INPUT } from '../build/job.ts';
+import { NO_VARIATION, ownJob, type SiloJob } from '../silo/job.ts';
 import { runSilo } from '../silo/run-silo.ts';
 import { CLOCK_SHIM_SOURCE } from './clock-shim.ts';
 
@@ -21,12 +22,30 @@ export async function clockLibrary(context: Context, environment: PreparedEnviro
   return step(context, 'compile the clock library', async () => {
     for (const rootfs of places) {
       const made = await compile(context, rootfs);
-      if (made === null) continue;
+      if (made === null || !(await works(context, environment.rootfs, made))) continue;
       context.store.cells.swap(cell, old, made);
       return made;
     }
     return null;
   });
+}
+
+/** A C library that ignores /etc/ld.so.preload (musl) would make the variation a pretence. */
+async function works(context: Context, rootfs: SiloJob['rootfs'], library: Sha256): Promise<boolean> {
+  const scratch = context.store.newScratch();
+  try {
+    context.store.blobs.materialise(library, `${scratch}/${CLOCK_INPUT}`);
+    const job = ownJob({ profile: 'build', rootfs, steps: [{ name: 'date', run: '[ "$(date +%s)" -lt 1000100000 ]' }], outputs: [] });
+    const result = await runSilo(
+      context,
+      scratch,
+      { ...job, ambient: { ...NO_VARIATION, clock: { library: CLOCK_INPUT, startAt: 1_000_000_000, slowdown: 1 } } },
+      null,
+    );
+    return result.failure === null;
+  } finally {
+    context.store.dropScratch(scratch);
+  }
 }
 
 async function compile(context: Context, rootfs: SiloJob['rootfs']): Promise<Sha256 | null> {

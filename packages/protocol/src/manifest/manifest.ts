@@ -186,7 +186,7 @@ const buildEnv: Decoder<Readonly<Record<string, string>>> = (value, path) => {
       );
 };
 
-const build = table({
+const buildTable = table({
   path: optional(absolutePath, '/build/source'),
   steps: list(step, 200, 1),
   env: optional(buildEnv, {}),
@@ -214,6 +214,18 @@ const build = table({
   ),
   source_date_epoch: optional(nullable(integer(0, 0xffff_ffff)), null),
 });
+
+/** Home and build path are mounts of their own: one within the other would hide it. */
+const build: Decoder<TypeOf<typeof buildTable>> = (value, path) => {
+  const decoded = buildTable(value, path);
+  if (!decoded.ok || decoded.value.home.split('/')[1] !== decoded.value.path.split('/')[1]) return decoded;
+  return issue(
+    [...path, 'home'],
+    decoded.value.home,
+    'a home outside the top directory of the build path',
+    `The build path is ${decoded.value.path}.`,
+  );
+};
 
 const filesOutput = table({ files: relativePath });
 const treeOutput = table({ tree: relativePath, name: fileName });

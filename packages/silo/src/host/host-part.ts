@@ -1,5 +1,6 @@
 /** What the plan needs to know of this host. */
 import { existsSync, readFileSync } from 'node:fs';
+import { SiloError } from '../failure.ts';
 import type { Job } from '../job/job.ts';
 import type { HostFacts } from '../plan/fakes.ts';
 import type { HostPart } from '../plan/oci.ts';
@@ -22,10 +23,23 @@ export function hostPart(job: Job, version: CgroupVersion, owner: number, id: st
     cgroup: cgroupPath(owner, id),
     cpuset: pickCpus(readFileSync('/proc/self/status', 'utf8'), job.fixed.cpus),
     limitSwap: limitsSwap(version),
-    openFiles: Number(/^Max open files\s+\S+\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? '1024'),
+    openFiles: openFiles(Number(/^Max open files\s+\S+\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? '1024')),
     hostBinds: HOST_BINDS.filter((path) => existsSync(path)),
     fetchBinds: FETCH_BINDS.filter((path) => existsSync(path)),
   };
+}
+
+/** Open files, the same on every host; a sandbox cannot raise what the host forbids. */
+const OPEN_FILES = 4096;
+
+function openFiles(hard: number): number {
+  if (hard < OPEN_FILES)
+    throw new SiloError(
+      'HOST_CANNOT',
+      `This process may open ${hard} files, and a build is promised ${OPEN_FILES}`,
+      'Raise the hard limit: ulimit -Hn 4096, or LimitNOFILE= in the service.',
+    );
+  return OPEN_FILES;
 }
 
 export function hostFacts(): HostFacts {

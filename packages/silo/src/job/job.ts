@@ -96,8 +96,8 @@ export interface Job {
 export const JOB_SCHEMA = 'lockstep-job/v1';
 /** A job of the largest real kind (thousands of npm packages) is under 2 MiB. */
 export const MAX_JOB_BYTES = 16 << 20;
-const MAX_INPUTS = 50_000;
-const MAX_STEPS = 256;
+const MAX_INPUTS = 200_000;
+const MAX_STEPS = 1024;
 
 const NEWLINES = /[\0\n\r]/;
 

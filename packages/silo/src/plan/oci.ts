@@ -26,7 +26,7 @@ export interface HostPart {
   readonly cpuset: string;
   /** Whether the kernel counts swap per group. */
   readonly limitSwap: boolean;
-  /** The host's hard limit of open files: a sandbox cannot raise it. */
+  /** Open files; the host allows at least as many. */
   readonly openFiles: number;
   /** Host files shown read-only for the profiles that use the host's own /usr. */
   readonly hostBinds: readonly string[];
@@ -95,7 +95,7 @@ export function ociConfig(job: Job, host: HostPart): OciConfig {
       cwd: '/',
       capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities, inheritable: [], ambient: [] },
       rlimits: [
-        { type: 'RLIMIT_NOFILE', hard: Math.min(host.openFiles, 4096), soft: Math.min(host.openFiles, 4096) },
+        { type: 'RLIMIT_NOFILE', hard: host.openFiles, soft: host.openFiles },
         { type: 'RLIMIT_CORE', hard: 0, soft: 0 },
         { type: 'RLIMIT_STACK', hard: 8 << 20, soft: 8 << 20 },
       ],

@@ -1,7 +1,8 @@
 /** Runs one prepared bundle to its end: output to the transcript, step marks, time limit, cancellation. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { closeSync, constants, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, existsSync, openSync, readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Runtime } from '../host/runtime.ts';
 import type { Job } from '../job/job.ts';
 import { BASE, PLACE } from '../plan/place.ts';
@@ -47,23 +48,17 @@ export function personality(job: Job): string[] {
   return flags.length === 0 ? [] : ['setarch', process.arch === 'arm64' ? 'aarch64' : 'x86_64', ...flags];
 }
 
-export function runtimeArguments(runtime: Runtime, id: string): string[] {
-  return [
-    runtime.path,
-    '--root',
-    PLACE.state,
-    '--log',
-    `${PLACE.bundle}/runtime.log`,
-    'run',
-    '--keep',
-    '--preserve-fds',
-    '1',
-    '--bundle',
-    PLACE.bundle,
-    '--pid-file',
-    `${PLACE.bundle}/pid`,
-    id,
-  ];
+/** `--keep`: the group has to outlive the container, since out-of-memory is only told by its counters. */
+function runArguments(id: string): string[] {
+  return ['run', '--keep', ...bundleArguments(id)];
+}
+
+function bundleArguments(id: string): string[] {
+  return ['--preserve-fds', '1', '--bundle', PLACE.bundle, '--pid-file', `${PLACE.bundle}/pid`, id];
+}
+
+export function globalArguments(): string[] {
+  return ['--root', PLACE.state, '--log', `${PLACE.bundle}/runtime.log`];
 }
 
 export async function runContainer(
@@ -98,7 +93,7 @@ export async function runContainer(
   const marks = drain(
     MARKS_PIPE,
     lines((line) => {
-      const match = /^(start|end) (\d{1,3})(?: (\d{1,3}))?$/.exec(line);
+      const match = /^(start|end) (\d{1,4})(?: (\d{1,3}))?$/.exec(line);
       const index = Number(match?.[2] ?? '-1');
       const step = job.steps[index];
       // Steps cannot write here by inheritance, but one that tries hard could: ignore what makes no sense.
@@ -110,7 +105,7 @@ export async function runContainer(
       } else if (running?.index === index) finishStep(Number(match[3] ?? '1'));
     }),
   );
-  const child = startRuntime(runtime, id, job);
+  const finished = runtime.name === 'runc' ? exitOf(startRuntime(runtime, job, runArguments(id))) : createStartWait(runtime, id, job);
   const timer = setTimeout(() => stop('timed-out'), job.limits.timeoutSeconds * 1000);
   const onCancel = (): void => stop('cancelled');
   cancelled.addEventListener('abort', onCancel);
@@ -121,7 +116,7 @@ export async function runContainer(
       for (const burner of load)
         if (burner.pid !== undefined && burner.exitCode === null && burner.signalCode === null) joinLoad(burner.pid);
     });
-  const exitCode = await exitOf(child);
+  const exitCode = await finished;
   clearTimeout(timer);
   cancelled.removeEventListener('abort', onCancel);
   for (const burner of load) burner.kill('SIGKILL');
@@ -160,10 +155,10 @@ function readPid(): number | null {
   }
 }
 
-function startRuntime(runtime: Runtime, id: string, job: Job): ChildProcess {
+function startRuntime(runtime: Runtime, job: Job, command: readonly string[]): ChildProcess {
   const out = openSync(OUTPUT_PIPE, constants.O_WRONLY);
   const marks = openSync(MARKS_PIPE, constants.O_WRONLY);
-  const [program, ...args] = [...personality(job), ...runtimeArguments(runtime, id)];
+  const [program, ...args] = [...personality(job), runtime.path, ...globalArguments(), ...command];
   const child = spawn(program ?? runtime.path, args, {
     stdio: ['ignore', out, out, marks],
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
@@ -172,6 +167,42 @@ function startRuntime(runtime: Runtime, id: string, job: Job): ChildProcess {
   closeSync(out);
   closeSync(marks);
   return child;
+}
+
+/** How often a container is looked at that is nobody's child. */
+const POLL_MS = 10;
+
+/**
+ * crun has no `--keep`: create it, start it, and wait for its first process, which becomes a child of ours (we are
+ * process 1 of this pid namespace) that nobody reaps before we have read how it ended.
+ */
+async function createStartWait(runtime: Runtime, id: string, job: Job): Promise<number> {
+  const created = await exitOf(startRuntime(runtime, job, ['create', ...bundleArguments(id)]));
+  const pid = readPid();
+  if (created !== 0 || pid === null) return created === 0 ? 1 : created;
+  const started = spawnSync(runtime.path, [...globalArguments(), 'start', id], { encoding: 'utf8' });
+  if (started.status !== 0) {
+    killFirstProcess();
+    return started.status ?? 1;
+  }
+  for (;;) {
+    const status = exitStatusOf(pid);
+    if (status !== null) return status;
+    await delay(POLL_MS);
+  }
+}
+
+/** Field 52 of proc(5) `stat`, the wait status, once the process is a zombie; null while it runs. */
+function exitStatusOf(pid: number): number | null {
+  const path = `/proc/${pid}/stat`;
+  if (!existsSync(path)) return 128;
+  const fields = readFileSync(path, 'utf8')
+    .replace(/^.*\) /s, '')
+    .trim()
+    .split(' ');
+  if (fields[0] !== 'Z') return null;
+  const wait = Number(fields[49]);
+  return (wait & 0x7f) === 0 ? wait >> 8 : 128 + (wait & 0x7f);
 }
 
 function startLoad(count: number): ChildProcess[] {

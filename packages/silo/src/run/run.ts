@@ -102,15 +102,32 @@ export async function run(options: RunOptions): Promise<Result> {
   try {
     await runJob(options, partial);
   } catch (error) {
-    if (!(error instanceof SiloError)) throw error;
     partial.status = 'failed';
     const last = partial.steps.at(-1);
-    partial.failure = { ...error.toFailure(), step: last?.name ?? null, exitCode: last?.exitCode ?? null };
+    partial.failure = { ...toSiloError(error).toFailure(), step: last?.name ?? null, exitCode: last?.exitCode ?? null };
     partial.outputs = [];
   }
   partial.finishedOn = options.now();
   writeResult(options.scratch, partial);
   return partial;
+}
+
+/** What the operating system refused, in the terms of the contract; anything else is a fault of this program, and says so. */
+function toSiloError(error: unknown): SiloError {
+  if (error instanceof SiloError) return error;
+  const code = error instanceof Error && 'code' in error ? error.code : '';
+  const message = error instanceof Error ? error.message : String(error);
+  if (code === 'EEXIST' || code === 'ENOTDIR' || code === 'EISDIR')
+    return new SiloError('JOB_INVALID', `Two inputs or outputs meet at one place: ${message}`, 'Give each input a target of its own.');
+  if (code === 'ENOSPC')
+    return new SiloError('DISK_FULL', `There is no room: ${message}`, 'Raise resources.scratch_mb, or free space on the host.');
+  if (code === 'ELOOP')
+    return new SiloError('OUTPUT_REFUSED', `A symbolic link stands where a file is wanted: ${message}`, 'Make it a regular file.');
+  return new SiloError(
+    'SANDBOX_FAILED',
+    `A fault of the silo: ${error instanceof Error ? (error.stack ?? message) : message}`,
+    'Report this.',
+  );
 }
 
 async function runJob(options: RunOptions, result: { -readonly [K in keyof Result]: Result[K] }): Promise<void> {
