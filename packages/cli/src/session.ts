@@ -25,7 +25,7 @@ export interface Session {
 /** A farm that nobody has named yet. */
 const UNNAMED_FARM = 'unnamed-home-1';
 
-export function settingsFrom(env: Readonly<Record<string, string | undefined>>, offline: boolean): Settings {
+function settingsFrom(env: Readonly<Record<string, string | undefined>>, offline: boolean): Settings {
   const farmId = env['LOCKSTEP_FARM_ID'] ?? UNNAMED_FARM;
   if (!isFarmId(farmId))
     throw new LockstepError('FARM_ID_INVALID', `LOCKSTEP_FARM_ID is ${JSON.stringify(farmId.slice(0, 80))}`, `Use ${FARM_ID_FORM}.`);

@@ -16,10 +16,10 @@ import { digestFile } from '@lockstep/store/digests';
 import { openAttestationKey } from '../attest/key.ts';
 import { type Context, step } from '../context.ts';
 import { type PreparedEnvironment, prepareEnvironment } from '../environment/prepare.ts';
-import { refuseUnavailable } from '../lock/resolve.ts';
+import { refuseUnavailable } from '../lock/available.ts';
 import type { SiloResult } from '../silo/result.ts';
 import { failureError, runSilo, transcriptTail } from '../silo/run-silo.ts';
-import { ensureInputs } from './ensure-inputs.ts';
+import { ensureInputs } from '../inputs/ensure-inputs.ts';
 import { CLOCK_INPUT, type Conditions, jobOf, NORMAL, stagedFiles, stagedName } from './job.ts';
 
 export interface BuiltOutput {

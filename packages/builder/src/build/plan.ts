@@ -6,7 +6,7 @@ import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import type { Json } from '@lockstep/protocol/json/parse';
 import type { Context } from '../context.ts';
 import { environmentKey } from '../environment/prepare.ts';
-import { refuseUnavailable } from '../lock/resolve.ts';
+import { refuseUnavailable } from '../lock/available.ts';
 import type { SiloJob } from '../silo/job.ts';
 import { jobOf, NORMAL } from './job.ts';
 

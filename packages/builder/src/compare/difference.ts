@@ -15,6 +15,8 @@ export interface Difference {
   /** A few bytes of each from there, as printable text. */
   readonly left: string;
   readonly right: string;
+  /** Where the two files lie while this process runs, for whoever wants to look deeper. */
+  readonly paths: readonly [string, string] | null;
 }
 
 const CHUNK = 1 << 20;
@@ -42,6 +44,7 @@ export function whereTheyDiffer(name: string, leftPath: string, rightPath: strin
       sizes: [left.file.size, right.file.size],
       left: excerpt(left.file, offset),
       right: excerpt(right.file, offset),
+      paths: [leftPath, rightPath],
     };
   } finally {
     left.close();

@@ -6,7 +6,7 @@ import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { type Lock, LOCK_SCHEMA, type LockedEnvironment, type LockedFile, resolvesDigest } from '@lockstep/protocol/lock/lock';
 import type { Manifest } from '@lockstep/protocol/manifest/manifest';
 import { sourceRefWarnings } from '@lockstep/protocol/source-ref/source-ref';
-import { recordOrigin } from '../build/ensure-inputs.ts';
+import { recordOrigin } from '../inputs/ensure-inputs.ts';
 import { type Context, step } from '../context.ts';
 import { ensurePackages } from '../environment/packages.ts';
 import { fetchRootfs } from '../environment/rootfs.ts';
@@ -17,6 +17,7 @@ import { readFromSource } from '../inputs/tar-member.ts';
 import { fetchArchive } from '../source/archive.ts';
 import type { DebianSource } from '../source/debian.ts';
 import type { FetchedSource } from '../source/fetched.ts';
+import { refuseUnavailable } from './available.ts';
 import { fetchSource, readSourceRef } from '../source/fetch-source.ts';
 
 export async function resolveLock(context: Context, manifest: Manifest, manifestFile: string): Promise<Lock> {
@@ -48,17 +49,6 @@ export async function resolveLock(context: Context, manifest: Manifest, manifest
     inputs: files,
     links,
   };
-}
-
-/** What the manifest may say, but this version cannot do yet. */
-export function refuseUnavailable(manifest: Manifest): void {
-  if (manifest.tier === 'vm') {
-    throw new LockstepError(
-      'TIER_UNAVAILABLE',
-      'tier = "vm" is not available yet, and a container is not a substitute for it',
-      'Use tier = "container" for source that you trust, or wait for the virtual-machine tier.',
-    );
-  }
 }
 
 /** Dates that an archive format or a file system could not hold are as good as none. */

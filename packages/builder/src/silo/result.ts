@@ -7,7 +7,7 @@ const any = text('text', () => true, 1 << 20);
 const seconds: Decoder<number> = (value, path) =>
   typeof value === 'number' && value >= 0
     ? { ok: true, value }
-    : { ok: false, issues: [{ path, expected: 'seconds', found: String(value), hint: '' }] };
+    : { ok: false, issues: [{ path, expected: 'seconds', found: typeof value, hint: '' }] };
 const size = integer(0, Number.MAX_SAFE_INTEGER);
 const sha256 = text('a SHA-256', (value) => /^[0-9a-f]{64}$/.test(value), 64);
 
@@ -33,7 +33,7 @@ const decode = table({
       executable: (value, path) =>
         typeof value === 'boolean'
           ? { ok: true, value }
-          : { ok: false, issues: [{ path, expected: 'true or false', found: String(value), hint: '' }] },
+          : { ok: false, issues: [{ path, expected: 'true or false', found: typeof value, hint: '' }] },
       members: size,
       newest: nullable(size),
     }),

@@ -163,6 +163,7 @@ function differences(context: Context, a: BuildOutcome, b: BuildOutcome): Differ
           sizes: [left?.size ?? null, right?.size ?? null],
           left: '',
           right: '',
+          paths: null,
         },
       ];
     const path = (digest: Sha256): string => context.store.blobs.path(digest);
@@ -178,6 +179,7 @@ function differences(context: Context, a: BuildOutcome, b: BuildOutcome): Differ
             sizes: [left.size, right.size],
             left: String(left.executable),
             right: String(right.executable),
+            paths: null,
           },
         ];
   });

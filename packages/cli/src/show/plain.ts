@@ -7,7 +7,7 @@ export interface ShownProgress extends Progress {
   finish(): void;
 }
 
-export const TAIL_LINES = 20;
+const TAIL_LINES = 20;
 
 export function plainProgress(write: (text: string) => void, clock: () => number, quiet: boolean): ShownProgress {
   const say = (text: string): void => {

@@ -25,12 +25,12 @@ export function buildVerb(dir: string, options: Options): Promise<void> {
       return 0;
     }
     requireUnchanged(context, definition, project.manifestFile);
+    const folder = options.out ?? join(project.folder, 'lockstep-out');
     if (options.vary === true) {
       const { varyVerb } = await import('./vary.ts');
-      return varyVerb(context, definition, options, print);
+      return varyVerb(context, definition, { ...options, folder }, print);
     }
     const built = await build(context, definition, options.fresh === true);
-    const folder = options.out ?? join(project.folder, 'lockstep-out');
     const base = `${definition.manifest.name}-${definition.manifest.version}`;
     const written = writeResults(context, built, folder, base);
     if (definition.lock.environment.kind === 'host')

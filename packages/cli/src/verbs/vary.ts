@@ -1,6 +1,7 @@
 /** `lockstep build --vary`: the report, for people and as data. */
 import { diffoscopeReport } from '@lockstep/builder/compare/diffoscope';
 import type { Difference } from '@lockstep/builder/compare/difference';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import type { Context } from '@lockstep/builder/context';
 import { vary, type VaryReport } from '@lockstep/builder/vary/vary';
 import type { Definition } from '@lockstep/protocol/definition/definition';
@@ -15,6 +16,7 @@ export async function varyVerb(
   print: Session['print'],
 ): Promise<number> {
   const report = await vary(context, definition, options.only === undefined ? null : options.only.split(',').map((name) => name.trim()));
+  const reports = await writeReports(context, report, options.folder);
   const data = {
     schema: 'lockstep-vary-result/v1',
     verdict: report.verdict,
@@ -23,13 +25,14 @@ export async function varyVerb(
     left: report.left,
     causes: report.causes.map((cause) => ({
       variations: cause.variations.map((one) => one.name),
-      differences: cause.differences,
+      differences: withoutPaths(cause.differences),
       failure: cause.failure,
       advice: cause.variations.map((one) => one.advice),
     })),
-    differences: report.differences,
+    differences: withoutPaths(report.differences),
+    reports,
   };
-  print(describe(report), data);
+  print([describe(report), ...reports.map((path) => `diffoscope's report: ${path}`)].join('\n'), data);
   if (report.verdict === 'equal') return EXIT.ok;
   return EXIT.notReproducible;
 }
@@ -73,7 +76,24 @@ export function differenceLine(one: Difference): string {
   return `    ${harmless(one.file)}${at}${shown}`;
 }
 
-/** For whoever wants the whole story: only where diffoscope is installed. */
-export async function deepReport(context: Context, file: string, left: string, right: string): Promise<string | null> {
-  return diffoscopeReport(context, file, left, right);
+/** diffoscope's report on the first difference of each cause, beside the outputs; only where it is installed. */
+async function writeReports(context: Context, report: VaryReport, folder: string): Promise<string[]> {
+  const written: string[] = [];
+  for (const cause of [...report.causes, { variations: [], differences: report.differences }]) {
+    const first = cause.differences.find((one) => one.paths !== null);
+    if (first?.paths === undefined || first.paths === null) continue;
+    const [left, right] = first.paths;
+    const text = await diffoscopeReport(context, first.file, left, right);
+    if (text === null) continue;
+    mkdirSync(folder, { recursive: true });
+    const name = `${first.file}.${cause.variations.map((one) => one.name).join('+') || 'unstable'}.diffoscope.txt`;
+    writeFileSync(`${folder}/${name}`, text);
+    written.push(`${folder}/${name}`);
+  }
+  return written;
+}
+
+/** Paths of the content store are of no use to a reader of the report. */
+function withoutPaths(differences: readonly Difference[]): Omit<Difference, 'paths'>[] {
+  return differences.map(({ paths: _paths, ...rest }) => rest);
 }

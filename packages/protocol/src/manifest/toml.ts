@@ -45,8 +45,8 @@ function toJson(value: unknown): Json {
   if (typeof value === 'number') return Number.isFinite(value) ? value : `\0${value}`;
   if (Array.isArray(value)) return value.map(toJson);
   if (value instanceof Date) return `\0a date: ${value.toISOString()}`;
-  if (typeof value === 'object') return Object.fromEntries(Object.entries(value as object).map(([key, one]) => [key, toJson(one)]));
-  return String(value);
+  if (typeof value === 'object') return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, toJson(one)]));
+  return `a ${typeof value}`;
 }
 
 /** Where `path` stands, or the nearest table above it that is written down. */

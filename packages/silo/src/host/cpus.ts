@@ -3,7 +3,7 @@ import { randomInt } from 'node:crypto';
 import { SiloError } from '../failure.ts';
 
 /** `0-2,5` → [0, 1, 2, 5]: the kernel's list format. */
-export function parseCpuList(text: string): number[] {
+function parseCpuList(text: string): number[] {
   return text
     .trim()
     .split(',')

@@ -5,9 +5,9 @@
 import { SiloError } from '../failure.ts';
 import { field, type Reader, readObject } from './read.ts';
 
-export type Profile = 'build' | 'install' | 'fetch';
+type Profile = 'build' | 'install' | 'fetch';
 
-export type Rootfs =
+type Rootfs =
   /** An ext4 image; read-only unless `writable` (used while an environment is being assembled). */
   | { readonly kind: 'image'; readonly path: string; readonly writable: boolean }
   | { readonly kind: 'directory'; readonly path: string }
@@ -28,7 +28,7 @@ export interface Input {
   readonly strip: number;
 }
 
-export interface Step {
+interface Step {
   readonly name: string;
   readonly run: string;
 }
@@ -42,7 +42,7 @@ export type OutputRule =
   | { readonly kind: 'rootfs'; readonly name: string };
 
 /** What the definition fixes. */
-export interface Fixed {
+interface Fixed {
   readonly path: string;
   readonly home: string;
   readonly user: string;
@@ -67,7 +67,7 @@ export interface Limits {
 }
 
 /** Planned differences. Each is absent in a normal build. */
-export interface Ambient {
+interface Ambient {
   /** Another wall clock: a library that is loaded into every program (spec/scratch.md), when it starts, and how slowly it runs. */
   readonly clock: { readonly library: string; readonly startAt: number; readonly slowdown: number } | null;
   readonly directoryOrder: 'reverse' | null;
@@ -93,7 +93,7 @@ export interface Job {
   readonly keepImage: string | null;
 }
 
-export const JOB_SCHEMA = 'lockstep-job/v1';
+const JOB_SCHEMA = 'lockstep-job/v1';
 /** A job of the largest real kind (thousands of npm packages) is under 2 MiB. */
 export const MAX_JOB_BYTES = 16 << 20;
 const MAX_INPUTS = 200_000;

@@ -3,7 +3,7 @@ import type { Job } from '../job/job.ts';
 import { ID_BASE, ID_COUNT, PLACE, STEPS_TARGET, TARGET_OF_IMAGE } from './place.ts';
 import { type SeccompProfile, seccompProfile } from './seccomp.ts';
 
-export interface OciMount {
+interface OciMount {
   readonly destination: string;
   readonly type: string;
   readonly source: string;
@@ -34,7 +34,7 @@ export interface HostPart {
   readonly fetchBinds: readonly string[];
 }
 
-export const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 /** What dpkg, tar and maintainer scripts need inside their own user namespace, and no more. */
 const INSTALL_CAPABILITIES = [
   'CAP_CHOWN',
@@ -70,7 +70,7 @@ const MASKED = [
 ];
 const READ_ONLY = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
 /** Where the clock library and its configuration are shown. */
-export const CLOCK_TARGET = '/run/lockstep-clock';
+const CLOCK_TARGET = '/run/lockstep-clock';
 export const CLOCK_LIBRARY = `${CLOCK_TARGET}/clock.so`;
 
 const bindMount = (source: string, destination: string, ...options: string[]): OciMount => ({
@@ -123,7 +123,7 @@ export function ociConfig(job: Job, host: HostPart): OciConfig {
 }
 
 /** The whole environment of process 1; nothing of the host's is passed on. Sorted, so that `env` prints the same. */
-export function environment(job: Job): string[] {
+function environment(job: Job): string[] {
   const all: Record<string, string> = {
     HOME: job.fixed.home,
     LC_ALL: 'C.UTF-8',

@@ -15,7 +15,7 @@ export interface StepTiming {
   readonly exitCode: number | null;
 }
 
-export type Ending = 'exited' | 'timed-out' | 'transcript-full' | 'cancelled';
+type Ending = 'exited' | 'timed-out' | 'transcript-full' | 'cancelled';
 
 export interface ContainerResult {
   readonly ending: Ending;
@@ -57,7 +57,7 @@ function bundleArguments(id: string): string[] {
   return ['--preserve-fds', '1', '--bundle', PLACE.bundle, '--pid-file', `${PLACE.bundle}/pid`, id];
 }
 
-export function globalArguments(): string[] {
+function globalArguments(): string[] {
   return ['--root', PLACE.state, '--log', `${PLACE.bundle}/runtime.log`];
 }
 

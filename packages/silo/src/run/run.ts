@@ -35,7 +35,7 @@ import { fillUpper, makeHostSkeleton, refuseTraps } from '../stage/root.ts';
 import { type ContainerEvents, type ContainerResult, deleteContainer, pipeScript, runContainer, type StepTiming } from './container.ts';
 import { openTranscript, type Transcript } from './transcript.ts';
 
-export const RESULT_SCHEMA = 'lockstep-result/v1';
+const RESULT_SCHEMA = 'lockstep-result/v1';
 
 export interface Result {
   readonly schema: typeof RESULT_SCHEMA;

@@ -4,7 +4,7 @@
 
 export const BLOCK = 512;
 
-export type MemberType = 'file' | 'directory' | 'symlink' | 'hardlink';
+type MemberType = 'file' | 'directory' | 'symlink' | 'hardlink';
 
 export interface Member {
   /** Relative path, `/` between components, no leading or trailing slash. */
@@ -22,7 +22,7 @@ const TYPE_FLAG: Record<MemberType, string> = { file: '0', hardlink: '1', symlin
 /** The largest value of an 11-digit octal field. */
 const MAX_OCTAL_SIZE = 0o77777777777;
 
-export function isAscii(text: string): boolean {
+function isAscii(text: string): boolean {
   for (let index = 0; index < text.length; index++) if (text.charCodeAt(index) > 0x7f) return false;
   return true;
 }

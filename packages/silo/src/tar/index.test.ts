@@ -211,8 +211,8 @@ for (const [why, parts] of Object.entries<Part[]>({
   test(`indexArchive refuses as unsafe: ${why}`, () => {
     const bytes = archive(...parts);
     if (why === 'text direction in a name') bytes.set(Buffer.from('14 path=a\u202e\n'), 512);
-    if (why === 'text direction in a name') return void assert.notEqual(typeof index(bytes), 'object');
-    assert.equal(index(bytes), 'ARCHIVE_UNSAFE');
+    if (why === 'text direction in a name') assert.notEqual(typeof index(bytes), 'object');
+    else assert.equal(index(bytes), 'ARCHIVE_UNSAFE');
   });
 }
 

@@ -10,7 +10,7 @@ import { encodeMember, endOfArchive, type Member, paddingOf } from './header.ts'
 /** One buffer for any size of content, so that memory stays flat. */
 const CHUNK = 1 << 20;
 
-export interface Content {
+interface Content {
   readonly fd: number;
   readonly offset: number;
 }
