@@ -1,6 +1,6 @@
 /** Manifests and locks for tests: one of each that is plain, and generators of many. */
 import fc from 'fast-check';
-import { type Lock, LOCK_SCHEMA } from '../lock/lock.ts';
+import { type Lock, LOCK_SCHEMA, resolvesDigest } from '../lock/lock.ts';
 import { decodeManifest, type Manifest } from '../manifest/manifest.ts';
 import type { Json } from '../json/parse.ts';
 import { type Definition, makeDefinition } from './definition.ts';
@@ -26,7 +26,7 @@ export function sampleManifest(): Manifest {
 export function sampleLock(): Lock {
   return {
     schema: LOCK_SCHEMA,
-    resolves: 'a'.repeat(64),
+    resolves: resolvesDigest(sampleManifest()),
     source: {
       ref: SOURCE_REF,
       files: [

@@ -96,7 +96,7 @@ const good = envelopeOf(canonicalBytes(statement));
 
 test('verifyArtifact accepts what the builder signed', () => {
   const verdict = verify(good);
-  assert.equal(verdict.ok, true);
+  assert.equal(verdict.ok, true, JSON.stringify(verdict.steps));
   assert.deepEqual(
     verdict.steps.map(({ name, state }) => [name, state]),
     VERIFY_STEPS.map((name) => [name, 'pass']),

@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { SiloError } from '../failure.ts';
-import { type Job, JOB_SCHEMA, readJob } from './job.ts';
+import { type Job, readJob } from './job.ts';
 import { readerOf } from './read.ts';
+
+const JOB_SCHEMA = 'lockstep-job/v1';
 
 const sample = {
   schema: JOB_SCHEMA,
