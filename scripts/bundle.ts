@@ -4,10 +4,16 @@ import { rolldown } from 'rolldown';
 
 const root = `${import.meta.dirname}/..`;
 
-export async function bundle(out: string): Promise<void> {
+async function bundle(out: string): Promise<void> {
   rmSync(out, { recursive: true, force: true });
   mkdirSync(out, { recursive: true });
   await bundleOne(`${root}/packages/cli/src/main.ts`, out, 'lockstep.js');
+  await bundleSilo(out);
+}
+
+/** The silo alone: one script and its launcher. */
+export async function bundleSilo(out: string): Promise<void> {
+  mkdirSync(out, { recursive: true });
   await bundleOne(`${root}/packages/silo/src/main.ts`, out, 'silo.js');
   copyFileSync(`${root}/packages/silo/bin/lockstep-silo`, `${out}/lockstep-silo`);
   chmodSync(`${out}/lockstep-silo`, 0o755);

@@ -25,8 +25,7 @@ export function writeDurably(path: string, bytes: Uint8Array | string, mode = 0o
 }
 
 /** Create `path` with `bytes`; false when it was there already. Never replaces. */
-export function createDurably(path: string, bytes: Uint8Array | string, mode = 0o644): boolean {
-  const temporary = temporaryName(path);
+export function createDurably(path: string, bytes: Uint8Array | string, mode = 0o644, temporary = temporaryName(path)): boolean {
   writeNew(temporary, bytes, mode);
   try {
     linkSync(temporary, path);

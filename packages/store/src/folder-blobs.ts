@@ -48,6 +48,8 @@ export interface Blobs {
 export function folderBlobs(root: string): Blobs {
   mkdirSync(root, { recursive: true });
   const pathOf = (digest: Sha256): string => `${root}/${digest.slice(0, 2)}/${digest.slice(2)}`;
+  // In one place, so that what a killed writer left can be swept without reading every folder.
+  const incoming = (): string => temporaryName(`${root}/incoming`);
   const made = new Set<string>();
   const ensureFolder = (path: string): void => {
     const folder = dirname(path);
@@ -88,7 +90,7 @@ export function folderBlobs(root: string): Blobs {
       const digest = createHash('sha256').update(data).digest('hex') as Sha256;
       if (blobs.has(digest)) return digest;
       ensureFolder(pathOf(digest));
-      createDurably(pathOf(digest), data, 0o444);
+      createDurably(pathOf(digest), data, 0o444, incoming());
       return digest;
     },
     adopt(path, known) {
@@ -99,7 +101,7 @@ export function folderBlobs(root: string): Blobs {
       }
       ensureFolder(pathOf(digest));
       chmodSync(path, 0o444);
-      const target = temporaryName(pathOf(digest));
+      const target = incoming();
       moveFile(path, target);
       syncFile(target);
       renameSync(target, pathOf(digest));

@@ -37,7 +37,7 @@ export function openStore(root: string): Store {
     );
   }
   sweep(`${root}/scratch`);
-  sweepParts(`${root}/environments`);
+  for (const name of ['environments', 'blobs', 'cells', 'keys']) sweepParts(`${root}/${name}`);
   return {
     root,
     blobs: folderBlobs(`${root}/blobs`),
@@ -61,7 +61,7 @@ function sweep(folder: string): void {
   }
 }
 
-/** Images whose assembly was cut short: `NAME.PID-RANDOM.part`. */
+/** What writers that are gone left half written: `NAME.PID-RANDOM.part`. */
 function sweepParts(folder: string): void {
   for (const name of readdirSync(folder)) {
     const pid = Number(/\.(\d+)-[0-9a-f]+\.part$/.exec(name)?.[1] ?? 'NaN');

@@ -25,8 +25,14 @@ export async function runSilo(context: Context, scratch: string, job: SiloJob, i
     // A group of its own: Ctrl-C reaches us, and we tell it; otherwise both would race to clean up.
     detached: true,
   });
+  let insisting: NodeJS.Timeout | undefined;
+  // Said again until it is heard: process 1 of a pid namespace ignores a signal for which it has no handler yet.
   const cancel = (): void => {
-    if (child.pid !== undefined && child.exitCode === null) signalGroup(child.pid, 'SIGTERM');
+    const say = (): void => {
+      if (child.pid !== undefined && child.exitCode === null) signalGroup(child.pid, 'SIGTERM');
+    };
+    say();
+    insisting ??= setInterval(say, 100);
   };
   context.cancelled.addEventListener('abort', cancel);
   let said = '';
@@ -40,6 +46,7 @@ export async function runSilo(context: Context, scratch: string, job: SiloJob, i
     if (context.cancelled.aborted) cancel();
   });
   context.cancelled.removeEventListener('abort', cancel);
+  clearInterval(insisting);
   if (existsSync(`${scratch}/result.json`)) return parseResult(readFileSync(`${scratch}/result.json`));
   if (context.cancelled.aborted) throw new LockstepError('CANCELLED', 'Cancelled', 'Run it again; nothing has to be cleaned up.');
   throw new LockstepError(

@@ -3,7 +3,8 @@
  * allow-listed, no submodules, no hooks, no configuration of the host's, no credentials. What comes out is the tree as a
  * canonical tar and the ids of tag, commit and tree; git has checked that they belong together.
  */
-import { existsSync, readFileSync, symlinkSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
 import type { Sha256 } from '@lockstep/protocol/digest/digest';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { formatSourceRef, isMoving, isObjectId, type SourceRef } from '@lockstep/protocol/source-ref/source-ref';
@@ -49,7 +50,7 @@ export async function fetchGit(context: Context, source: GitRef, item: ProgressI
     );
   const scratch = context.store.newScratch();
   try {
-    if (source.transport === 'file') showRepository(source, scratch);
+    if (source.transport === 'file') copyRepository(source, scratch);
     const address = source.transport === 'file' ? null : await publicAddress(hostOf(source), context.settings.allowPrivate);
     const result = await runSilo(context, scratch, jobFor(source, address), item);
     if (result.failure !== null) throw fetchError(source, result.failure, transcriptTail(scratch, 1000).toString('utf8').trim());
@@ -78,12 +79,21 @@ export async function fetchGit(context: Context, source: GitRef, item: ProgressI
   }
 }
 
-/** A repository on this machine is shown read-only; the silo resolves the link when it binds it. */
-function showRepository(source: GitRef, scratch: string): void {
+/**
+ * A repository on this machine: its objects and refs are copied, readable for the sandbox's user, whose ids own nothing
+ * of the host's. The working tree is not looked at.
+ */
+function copyRepository(source: GitRef, scratch: string): void {
   const path = source.url.slice('file://'.length);
-  if (!existsSync(path))
-    throw new LockstepError('FETCH_FAILED', `There is no repository at ${path}`, 'Check the path in the git+file URL.');
-  symlinkSync(path, `${scratch}/inputs/repository`);
+  const inner = existsSync(`${path}/.git/objects`) ? `${path}/.git` : path;
+  if (!existsSync(`${inner}/objects`))
+    throw new LockstepError('FETCH_FAILED', `There is no git repository at ${path}`, 'Check the path in the git+file URL.');
+  const target = `${scratch}/inputs/repository`;
+  const run = spawnSync('/bin/sh', ['-eu', '-c', 'cp -R --reflink=auto -- "$1" "$2"; chmod -R a+rX -- "$2"', 'sh', inner, target], {
+    encoding: 'utf8',
+  });
+  if (run.status !== 0)
+    throw new LockstepError('FETCH_FAILED', `The repository ${path} cannot be copied: ${run.stderr.trim()}`, 'Check that it can be read.');
 }
 
 /** `HOST` of the URL, without user and port. */

@@ -15,7 +15,7 @@ export async function findCauses<T>(suspects: readonly T[], differs: Differs<T>)
   while (rest.length > 0 && (await differs(rest))) {
     const cause = await minimalCause(rest, differs);
     // It differed as a whole and in no part: the difference went away by itself, which is instability, not a cause.
-    if (cause.length === 0) break;
+    if (cause.length === 0 || !(await differs(cause))) break;
     causes.push(cause);
     rest = rest.filter((one) => !cause.includes(one));
   }
@@ -40,9 +40,10 @@ async function minimalCause<T>(suspects: readonly T[], differs: Differs<T>): Pro
 export function remembered<T>(differs: Differs<T>, nameOf: (one: T) => string): Differs<T> {
   const known = new Map<string, Promise<boolean>>();
   return (applied) => {
-    const key = applied.map(nameOf).sort().join(' ');
+    const key = JSON.stringify(applied.map(nameOf).sort());
     const found = known.get(key) ?? differs(applied);
     known.set(key, found);
+    found.catch(() => known.delete(key));
     return found;
   };
 }

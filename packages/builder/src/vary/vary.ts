@@ -99,6 +99,8 @@ export async function vary(context: Context, definition: Definition, only: reado
     return 'failure' in run || !same(baseline.outcome, run.outcome);
   }, nameOf);
   const sets = await findCauses(suspects, differs);
+  // It differed as a whole, and in no part: nothing can be blamed.
+  if (sets.length === 0 && suspects.length > 0 && (await differs(suspects))) return report('unstable', {});
   if (sets.length > 0) {
     // Before a variation is blamed: is the build still itself?
     const control = await normalBuild('build once more under identical conditions', baseline.pinned);

@@ -8,7 +8,14 @@ export function harmless(text: string): string {
     if (code === 0x0a || code === 0x09) out += character;
     else if (code < 0x20) out += String.fromCodePoint(0x2400 + code);
     else if (code === 0x7f) out += '␡';
-    else if ((code >= 0x80 && code < 0xa0) || (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069))
+    else if (
+      (code >= 0x80 && code < 0xa0) ||
+      code === 0x061c ||
+      code === 0x200e ||
+      code === 0x200f ||
+      (code >= 0x202a && code <= 0x202e) ||
+      (code >= 0x2066 && code <= 0x2069)
+    )
       out += `\\u{${code.toString(16)}}`;
     else out += character;
   }

@@ -12,7 +12,7 @@ import { harmless } from '../show/harmless.ts';
 export async function varyVerb(
   context: Context,
   definition: Definition,
-  options: { readonly only?: string },
+  options: { readonly only?: string; readonly folder: string },
   print: Session['print'],
 ): Promise<number> {
   const report = await vary(context, definition, options.only === undefined ? null : options.only.split(',').map((name) => name.trim()));

@@ -23,7 +23,7 @@ const FORMS = 'git+https://HOST/PATH#REF, git+ssh://…#REF, git+file:///PATH#RE
 
 export function parseSourceRef(text: string): SourceRef | RefProblem {
   // biome-ignore lint: control characters are exactly what is looked for
-  if (/[\u0000-\u0020\u007f\u0080-\u009f\u2028\u2029]/.test(text) || !text.isWellFormed())
+  if (/[\u0000-\u0020\u007f\u0080-\u00a0\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/.test(text) || !text.isWellFormed())
     return problem('a source reference without white space or control characters', 'Percent-encode what the URL really holds.');
   if (text === '' || text.length > MAX_LENGTH) return problem(`a source reference of 1 to ${MAX_LENGTH} characters`, FORMS);
   if (text.startsWith('-')) return problem('a source reference that does not begin with "-"', 'A leading dash would be read as an option.');

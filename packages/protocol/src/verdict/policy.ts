@@ -38,5 +38,7 @@ export function parsePolicy(bytes: Uint8Array, file: string): Policy {
       `${file} lists one key under two names`,
       'Each builder has a key of its own; remove the repetition.',
     );
+  if (new Set(builders.map(({ name }) => name)).size !== builders.length)
+    throw new LockstepError('POLICY_INVALID', `${file} gives one name to two keys`, 'Give each builder a name of its own.');
   return { builders, sources: decoded.value.sources };
 }

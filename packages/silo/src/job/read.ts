@@ -16,7 +16,7 @@ export interface Reader {
 
 export function readerOf(value: unknown, where: string): Reader {
   const fail = (expected: string): never => {
-    const shown = JSON.stringify(value) ?? 'nothing';
+    const shown = typeof value === 'object' ? (value === null ? 'null' : 'a list or an object') : (JSON.stringify(value) ?? 'nothing');
     throw new SiloError(
       'JOB_INVALID',
       `${where}: expected ${expected}, found ${shown.slice(0, 80)}`,

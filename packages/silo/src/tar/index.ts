@@ -153,6 +153,8 @@ function toMember(header: DecodedHeader, overrides: Overrides, offset: number): 
     throw unsafe(
       `${show(raw)} is a ${({ '3': 'character device', '4': 'block device', '6': 'FIFO' })[header.flag] ?? `member of type "${header.flag}"`}`,
     );
+  // Readers disagree on whether bytes follow such a header; an honest writer puts none there. (GNU tar: hard links repeat a size.)
+  if ((type === 'directory' || type === 'symlink') && header.size !== 0) throw invalid(`${show(raw)} is a ${type} with content`);
   const name = normalName(raw);
   return {
     name,

@@ -6,7 +6,8 @@ export function nameProblem(name: string): string | null {
     const code = character.codePointAt(0) ?? 0;
     if (code < 0x20 || code === 0x7f || (code >= 0x80 && code < 0xa0)) return 'its name has a control character';
     // Bidirectional overrides make a name look like another.
-    if ((code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069)) return 'its name has a text-direction control';
+    if (code === 0x061c || code === 0x200e || code === 0x200f || (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069))
+      return 'its name has a text-direction control';
     if (code >= 0xd800 && code <= 0xdfff) return 'its name is not valid UTF-8';
   }
   if (Buffer.byteLength(name) > 4096) return 'its path is longer than 4096 bytes';
