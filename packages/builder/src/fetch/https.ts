@@ -65,6 +65,8 @@ function blockList(family: 'ipv4' | 'ipv6', subnets: readonly string[]): BlockLi
 
 /** Whether an address is of this machine, its network, or not an ordinary one. What is not an address counts as private. */
 export function isPrivateAddress(address: string): boolean {
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
+  if (mapped !== undefined) return isPrivateAddress(mapped);
   const family = isIP(address);
   if (family === 4) return PRIVATE_V4.check(address, 'ipv4');
   return family !== 6 || PRIVATE_V6.check(address, 'ipv6');

@@ -47,8 +47,10 @@ export async function runSilo(context: Context, scratch: string, job: SiloJob, i
   });
   context.cancelled.removeEventListener('abort', cancel);
   clearInterval(insisting);
-  if (existsSync(`${scratch}/result.json`)) return parseResult(readFileSync(`${scratch}/result.json`));
-  if (context.cancelled.aborted) throw new LockstepError('CANCELLED', 'Cancelled', 'Run it again; nothing has to be cleaned up.');
+  const result = existsSync(`${scratch}/result.json`) ? parseResult(readFileSync(`${scratch}/result.json`)) : null;
+  // Whatever failed while it was being cancelled failed because of that.
+  if (context.cancelled.aborted && result?.status !== 'ok') throw new LockstepError('CANCELLED', 'Cancelled', 'Run it again; nothing has to be cleaned up.');
+  if (result !== null) return result;
   throw new LockstepError(
     'HOST_CANNOT',
     `The silo ended with status ${status ?? 'none'}: ${said.trim()}`,

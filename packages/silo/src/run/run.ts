@@ -104,12 +104,21 @@ export async function run(options: RunOptions): Promise<Result> {
   } catch (error) {
     partial.status = 'failed';
     const last = partial.steps.at(-1);
-    partial.failure = { ...toSiloError(error).toFailure(), step: last?.name ?? null, exitCode: last?.exitCode ?? null };
+    partial.failure = {
+      ...(options.cancelled.aborted ? cancelled() : toSiloError(error)).toFailure(),
+      step: last?.name ?? null,
+      exitCode: last?.exitCode ?? null,
+    };
     partial.outputs = [];
   }
   partial.finishedOn = options.now();
   writeResult(options.scratch, partial);
   return partial;
+}
+
+/** Whatever fails while a run is being cancelled fails because of that: helpers of ours got the same signal. */
+function cancelled(): SiloError {
+  return new SiloError('CANCELLED', 'The build was cancelled', 'Run it again.');
 }
 
 /** What the operating system refused, in the terms of the contract; anything else is a fault of this program, and says so. */
@@ -264,7 +273,7 @@ function judge(
   const counted = started ? readCounters(version, String(config.linux['cgroupsPath'])) : { oomKills: 0, peakMemory: null };
   result.peakMemory = counted.peakMemory;
   const last = ended.steps.at(-1)?.name ?? '';
-  if (ended.ending === 'cancelled') throw new SiloError('CANCELLED', 'The build was cancelled', 'Run it again.');
+  if (ended.ending === 'cancelled') throw cancelled();
   if (ended.ending === 'timed-out')
     throw new SiloError(
       'TIMED_OUT',
