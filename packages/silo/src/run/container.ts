@@ -163,6 +163,8 @@ function startRuntime(runtime: Runtime, job: Job, command: readonly string[]): C
     stdio: ['ignore', out, out, marks],
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
     cwd: '/',
+    // A group of its own: a signal to ours must not end the runtime half way through a start. It ends with this namespace.
+    detached: true,
   });
   closeSync(out);
   closeSync(marks);
