@@ -68,7 +68,10 @@ test('the linter’s type-aware rules bite: a planted floating promise is refuse
   const folder = mkdtempSync(`${ROOT}/scripts/planted-`);
   try {
     writeFileSync(`${folder}/planted.ts`, 'async function work(): Promise<void> {}\nexport function start(): void {\n  work();\n}\n');
-    const run = spawnSync(`${ROOT}/node_modules/.bin/oxlint`, ['--type-aware', '--deny-warnings', `scripts/${basename(folder)}`], { cwd: ROOT, encoding: 'utf8' });
+    const run = spawnSync(`${ROOT}/node_modules/.bin/oxlint`, ['--type-aware', '--deny-warnings', `scripts/${basename(folder)}`], {
+      cwd: ROOT,
+      encoding: 'utf8',
+    });
     assert.notEqual(run.status, 0);
     assert.match(run.stdout, /floating/i);
   } finally {

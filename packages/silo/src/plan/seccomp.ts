@@ -30,7 +30,9 @@ _llseek _newselect fcntl64 fstat64 fstatat64 fstatfs64 ftruncate64 getegid32 get
 getuid32 lchown32 chown32 fchown32 lstat64 mmap2 sendfile64 setfsgid32 setfsuid32 setgid32 setgroups32 setregid32 setresgid32
 setresuid32 setreuid32 setuid32 sigreturn stat64 statfs64 truncate64 ugetrlimit clock_getres_time64 clock_gettime64
 clock_nanosleep_time64 futex_time64 ppoll_time64 pselect6_time64 recvmmsg_time64 rt_sigtimedwait_time64 sched_rr_get_interval_time64
-semtimedop_time64 timer_gettime64 timer_settime64 timerfd_gettime64 timerfd_settime64 utimensat_time64
+semtimedop_time64 timer_gettime64 ioctl io_setup io_destroy io_submit io_cancel io_getevents io_pgetevents mq_open mq_unlink mq_timedsend
+mq_timedreceive mq_notify mq_getsetattr socketcall ipc waitpid sigaction sigprocmask sigpending sigsuspend nice cachestat map_shadow_stack
+set_mempolicy_home_node timer_gettime64 timer_settime64 timerfd_gettime64 timerfd_settime64 utimensat_time64
 `
   .trim()
   .split(/\s+/);

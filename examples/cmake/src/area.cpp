@@ -1,0 +1,3 @@
+#include "area.h"
+
+int area_of_square(int side) { return side * side; }

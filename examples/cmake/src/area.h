@@ -1,0 +1,2 @@
+#pragma once
+int area_of_square(int side);
