@@ -49,7 +49,8 @@ export async function runSilo(context: Context, scratch: string, job: SiloJob, i
   clearInterval(insisting);
   const result = existsSync(`${scratch}/result.json`) ? parseResult(readFileSync(`${scratch}/result.json`)) : null;
   // Whatever failed while it was being cancelled failed because of that.
-  if (context.cancelled.aborted && result?.status !== 'ok') throw new LockstepError('CANCELLED', 'Cancelled', 'Run it again; nothing has to be cleaned up.');
+  if (context.cancelled.aborted && result?.status !== 'ok')
+    throw new LockstepError('CANCELLED', 'Cancelled', 'Run it again; nothing has to be cleaned up.');
   if (result !== null) return result;
   throw new LockstepError(
     'HOST_CANNOT',
