@@ -93,7 +93,7 @@ export interface Job {
   readonly keepImage: string | null;
 }
 
-export const JOB_SCHEMA = 'lockstep-job/v1';
+const JOB_SCHEMA = 'lockstep-job/v1';
 /** A job of the largest real kind (thousands of npm packages) is under 2 MiB. */
 export const MAX_JOB_BYTES = 16 << 20;
 const MAX_INPUTS = 200_000;
