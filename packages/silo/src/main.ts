@@ -124,7 +124,8 @@ function planOf(scratch: string): Record<string, unknown> {
 
 main(process.argv.slice(2)).then(
   (status) => {
-    process.exitCode = status;
+    // Everything that was written was written synchronously; nothing is waited for.
+    process.exit(status);
   },
   (error: unknown) => {
     const known = error instanceof SiloError;

@@ -1,13 +1,15 @@
 /** The builder's attestation key: ECDSA P-256, made on first use, readable by its owner only, never visible inside a build. */
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { chmodSync, existsSync, lstatSync, readFileSync } from 'node:fs';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
-import { type PublicKey, publicKeyFromSpki, publicKeyToPem } from '@lockstep/protocol/key/p256';
 import { createDurably, writeDurably } from '@lockstep/store/durable';
 import type { Store } from '@lockstep/store/store';
 
 export interface AttestationKey {
-  readonly publicKey: PublicKey;
+  /** SHA-256 of `spki`: the key's identity. */
+  readonly id: string;
+  /** DER SubjectPublicKeyInfo. */
+  readonly spki: Uint8Array;
   /** ASN.1 DER signature over SHA-256 of the message. */
   sign(message: Uint8Array): Uint8Array;
 }
@@ -32,10 +34,13 @@ export function openAttestationKey(store: Store): AttestationKey {
       `chmod 600 ${path}; and if somebody else could have read it, remove it and let a new one be made.`,
     );
   const key = readKey(path);
-  const publicKey = publicKeyFromSpki(createPublicKey(key).export({ type: 'spki', format: 'der' }));
+  const publicKey = createPublicKey(key);
+  if (publicKey.asymmetricKeyDetails?.namedCurve !== 'prime256v1')
+    throw new LockstepError('KEY_INVALID', `${path} is not an ECDSA P-256 key`, 'Move it away and let a new one be made.');
+  const spki = publicKey.export({ type: 'spki', format: 'der' });
   const publicPath = `${store.keys}/attestation.pub.pem`;
-  if (!existsSync(publicPath)) writeDurably(publicPath, publicKeyToPem(publicKey));
-  return { publicKey, sign: (message) => sign('sha256', message, key) };
+  if (!existsSync(publicPath)) writeDurably(publicPath, publicKey.export({ type: 'spki', format: 'pem' }));
+  return { id: createHash('sha256').update(spki).digest('hex'), spki, sign: (message) => sign('sha256', message, key) };
 }
 
 function readKey(path: string): KeyObject {

@@ -137,15 +137,13 @@ export function attest(context: Context, definition: Definition, outcome: BuildO
   });
   const payload = canonicalBytes(JSON.parse(JSON.stringify(statement)) as Json);
   const signature = key.sign(pae(IN_TOTO_PAYLOAD, payload));
-  const attestation = blobs.put(
-    formatEnvelope({ payloadType: IN_TOTO_PAYLOAD, payload, signatures: [{ keyid: key.publicKey.id, sig: signature }] }),
-  );
+  const attestation = blobs.put(formatEnvelope({ payloadType: IN_TOTO_PAYLOAD, payload, signatures: [{ keyid: key.id, sig: signature }] }));
   const record = {
     outputs: outcome.outputs,
     attestation,
     sbom,
     transcript: outcome.transcript,
-    key: key.publicKey.id,
+    key: key.id,
     farmId: context.settings.farmId,
   };
   const cell = resultCell(outcome.buildId);
@@ -169,7 +167,7 @@ function readCached(context: Context, id: BuildId): AttestedBuild | null {
   const whole = [record.attestation, record.sbom, record.transcript, ...record.outputs.map((output) => output.digest.sha256)].every(
     (digest) => blobs.has(digest),
   );
-  if (!whole || record.farmId !== context.settings.farmId || record.key !== openAttestationKey(context.store).publicKey.id) return null;
+  if (!whole || record.farmId !== context.settings.farmId || record.key !== openAttestationKey(context.store).id) return null;
   return {
     buildId: id,
     outputs: record.outputs,

@@ -1,5 +1,5 @@
 /** Which OCI runtime this host has, and how to call it. runc by default; crun where asked for and the host allows. */
-import { spawnSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { SiloError } from '../failure.ts';
 
@@ -33,8 +33,9 @@ export function findRuntime(wanted: RuntimeName): Runtime {
   return { name: wanted, path };
 }
 
-/** First line of `RUNTIME --version`. */
-export function runtimeVersion(runtime: Runtime): string {
-  const run = spawnSync(runtime.path, ['--version'], { encoding: 'utf8' });
-  return run.stdout?.split('\n')[0]?.trim() ?? runtime.name;
+/** First line of `RUNTIME --version`; asked for while the sandbox is being prepared. */
+export function runtimeVersion(runtime: Runtime): Promise<string> {
+  return new Promise((resolve) => {
+    execFile(runtime.path, ['--version'], { encoding: 'utf8' }, (_error, stdout) => resolve(stdout.split('\n')[0]?.trim() || runtime.name));
+  });
 }

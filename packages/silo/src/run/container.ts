@@ -1,5 +1,5 @@
 /** Runs one prepared bundle to its end: output to the transcript, step marks, time limit, cancellation. */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
 import { closeSync, constants, existsSync, openSync, readFileSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -253,7 +253,10 @@ function runtimeLog(): string {
   }
 }
 
-/** Free what the runtime keeps for `--keep`. */
-export function deleteContainer(runtime: Runtime, id: string): void {
-  spawnSync(runtime.path, ['--root', PLACE.state, 'delete', '--force', id], { encoding: 'utf8' });
+/** Free what the runtime keeps: its state, and the container's groups. */
+export function deleteContainer(runtime: Runtime, id: string): Promise<void> {
+  return new Promise((resolve) => {
+    // A group that is still busy is swept by the next run.
+    execFile(runtime.path, [...globalArguments(), 'delete', '--force', id], () => resolve());
+  });
 }

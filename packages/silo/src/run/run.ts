@@ -4,6 +4,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import {
+  chownSync,
   closeSync,
   copyFileSync,
   existsSync,
@@ -19,7 +20,7 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { type Failure, SiloError } from '../failure.ts';
-import { cgroupVersion, type CgroupVersion, isHybrid, joinForLoad, readCounters, sweepDeadGroups } from '../host/cgroup.ts';
+import { cgroupVersion, type CgroupVersion, type Counted, isHybrid, joinForLoad, readCounters, sweepDeadGroups } from '../host/cgroup.ts';
 import { hostFacts, hostPart } from '../host/host-part.ts';
 import { findProgram, findRuntime, type RuntimeName, runtimeVersion } from '../host/runtime.ts';
 import { type Job, MAX_JOB_BYTES, readJob } from '../job/job.ts';
@@ -148,34 +149,40 @@ async function runJob(options: RunOptions, result: { -readonly [K in keyof Resul
   const version = cgroupVersion();
   const runtime = findRuntime(options.runtime);
   refuseMissingPrograms(job);
-  result.sandbox = { runtime: runtimeVersion(runtime), cgroup: version, kernel: readFileSync('/proc/sys/kernel/osrelease', 'utf8').trim() };
+  const runtimeName = runtimeVersion(runtime);
+  const kernel = readFileSync('/proc/sys/kernel/osrelease', 'utf8').trim();
   sweepDeadGroups(isAliveOnHost);
-  // From here on /proc is that of our own pid namespace: a runtime checks it, and nothing of the host is needed any more.
-  sh('mount -t proc -o nosuid,nodev,noexec proc /proc', 'HOST_CANNOT');
   if (runtime.name === 'crun' && isHybrid()) sh('umount /sys/fs/cgroup/unified', 'SANDBOX_FAILED');
   const config = prepare(options, job, version);
   mkdirSync(`${scratch}/outputs`, { mode: 0o755 });
   const transcript = openTranscript(`${scratch}/transcript`, job.limits.transcriptMb * (1 << 20));
-  let ended: ContainerResult | null = null;
+  let removed: Promise<void> = Promise.resolve();
   try {
     options.ready();
     if (job.steps.length > 0) {
-      ended = await runContainer(runtime, options.id, job, transcript, options.events, options.cancelled, (pid) =>
+      const ended = await runContainer(runtime, options.id, job, transcript, options.events, options.cancelled, (pid) =>
         joinForLoad(version, String(config.linux['cgroupsPath']), pid),
       );
       result.steps = ended.steps;
-      judge(ended, job, config, version, transcript, result);
+      const counted =
+        ended.steps.length > 0 ? readCounters(version, String(config.linux['cgroupsPath'])) : { oomKills: 0, peakMemory: null };
+      // Every process is gone, and the counters are read: the runtime can tidy up while the outputs are sealed.
+      removed = deleteContainer(runtime, options.id);
+      result.peakMemory = counted.peakMemory;
+      judge(ended, job, counted, transcript);
     }
+    const place = {
+      work: toHostPath(job)(job.fixed.path) ?? PLACE.work,
+      rootfs: PLACE.root,
+      outputs: `${scratch}/outputs`,
+      sourceDate: job.fixed.sourceDate,
+    };
+    result.outputs = sealOutputs(job.outputs, place, job.limits);
   } finally {
-    if (ended !== null) deleteContainer(runtime, options.id);
     result.transcript = transcript.close();
+    result.sandbox = { runtime: await runtimeName, cgroup: version, kernel };
+    await removed;
   }
-  const hostWork = toHostPath(job)(job.fixed.path) ?? PLACE.work;
-  result.outputs = sealOutputs(
-    job.outputs,
-    { work: hostWork, rootfs: PLACE.root, outputs: `${scratch}/outputs`, sourceDate: job.fixed.sourceDate },
-    job.limits,
-  );
   if (job.keepImage !== null || (job.rootfs.kind === 'image' && job.rootfs.writable)) sh('sync', 'SANDBOX_FAILED');
 }
 
@@ -185,7 +192,8 @@ function prepare(options: RunOptions, job: Job, version: CgroupVersion): OciConf
   mkdirSync(dirname(PLACE.lower), { recursive: true, mode: 0o711 });
   const disk = `${options.scratch}/disk.img`;
   rmSync(disk, { force: true });
-  sh([baseScript(), pipeScript(), diskScript(job, disk)].join('\n'), 'HOST_CANNOT');
+  // First of all, /proc becomes that of our own pid namespace: a runtime checks it, and nothing of the host is needed any more.
+  sh(['mount -t proc -o nosuid,nodev,noexec proc /proc', baseScript(), pipeScript(), diskScript(job, disk)].join('\n'), 'HOST_CANNOT');
   // Unlinked while mounted: however this ends, the space is given back with the last mount.
   rmSync(disk);
   if (job.rootfs.kind === 'host') makeHostSkeleton();
@@ -199,12 +207,12 @@ function prepare(options: RunOptions, job: Job, version: CgroupVersion): OciConf
   if (job.ambient.clock !== null) placeClock(options, job.ambient.clock);
   for (const file of stepFiles(job)) writeFileSync(`${PLACE.steps}/${file.name}`, file.content, { mode: 0o444 });
   const owner = { uid: ID_BASE + job.fixed.uid, gid: ID_BASE + job.fixed.gid };
-  sh(`chown ${owner.uid}:${owner.gid} ${PLACE.work} ${PLACE.home}`, 'SANDBOX_FAILED');
+  for (const path of [PLACE.work, PLACE.home]) chownSync(path, owner.uid, owner.gid);
   stageInputs(options.scratch, job, owner, toHostPath(job));
   const work = toHostPath(job)(job.fixed.path);
   if (work !== null && !existsSync(work)) {
     mkdirSync(work, { recursive: true });
-    sh(`chown -R ${owner.uid}:${owner.gid} ${PLACE.work}`, 'SANDBOX_FAILED');
+    for (let at = work; at !== PLACE.work && at.length > PLACE.work.length; at = dirname(at)) chownSync(at, owner.uid, owner.gid);
   }
   if (!writable) fillUpper(config, job);
   sh(rootScript(job, bindList(options.scratch, job)), 'HOST_CANNOT');
@@ -261,17 +269,8 @@ function refuseMissingPrograms(job: Job): void {
 }
 
 /** Why it ended, in the order in which a person should hear of it. */
-function judge(
-  ended: ContainerResult,
-  job: Job,
-  config: OciConfig,
-  version: CgroupVersion,
-  transcript: Transcript,
-  result: { peakMemory: number | null },
-): void {
+function judge(ended: ContainerResult, job: Job, counted: Counted, transcript: Transcript): void {
   const started = ended.steps.length > 0;
-  const counted = started ? readCounters(version, String(config.linux['cgroupsPath'])) : { oomKills: 0, peakMemory: null };
-  result.peakMemory = counted.peakMemory;
   const last = ended.steps.at(-1)?.name ?? '';
   if (ended.ending === 'cancelled') throw cancelled();
   if (ended.ending === 'timed-out')
