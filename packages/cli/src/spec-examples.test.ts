@@ -59,3 +59,11 @@ test('every page begins with an example', () => {
   for (const name of ['manifest.md', 'lock.md', 'definition.md', 'scratch.md', 'provenance.md', 'errors.md'])
     assert.match(page(name), /^# .+\n\n```(?:toml|json)\n/, `spec/${name}: put an example right below the title`);
 });
+
+test('spec/scratch.md lists exactly the system calls that the silo allows', () => {
+  const source = readFileSync(`${import.meta.dirname}/../../silo/src/plan/seccomp.ts`, 'utf8');
+  const allowed = /const ALLOWED = `([^`]*)`/.exec(source)?.[1]?.trim().split(/\s+/);
+  const listed = /System calls[\s\S]*?\n\n((?: {4}[a-z0-9_ ]+\n)+)/.exec(page('scratch.md'))?.[1]?.trim().split(/\s+/);
+  assert.ok(allowed !== undefined && allowed.length > 200);
+  assert.deepEqual(listed, allowed);
+});
