@@ -1,12 +1,5 @@
 /** Members of an ar archive (ar(5)): static libraries and `.deb` files. */
-import type { RandomAccess } from './difference.ts';
-
-export interface FoundMember {
-  readonly name: string;
-  /** Offset of its content; null when the place is in a header. */
-  readonly start: number | null;
-  readonly size: number;
-}
+import type { FoundMember, RandomAccess } from './random-access.ts';
 
 const HEADER = 60;
 const MAX_MEMBERS = 100_000;

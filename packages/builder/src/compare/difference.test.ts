@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { after, test } from 'node:test';
 import fc from 'fast-check';
 import { arMemberAt } from './ar.ts';
-import { type Difference, type RandomAccess, whereTheyDiffer } from './difference.ts';
+import { type Difference, whereTheyDiffer } from './difference.ts';
+import type { RandomAccess } from './random-access.ts';
 import { elfSectionAt } from './elf.ts';
 import { tarMemberAt } from './tar.ts';
 

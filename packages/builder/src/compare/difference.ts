@@ -1,6 +1,6 @@
 /** Where two files first differ: offset, and the section or member that lies there. Reads only; bounded. */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { arMemberAt } from './ar.ts';
+import { openRandomAccess, type RandomAccess } from './random-access.ts';
 import { elfSectionAt } from './elf.ts';
 import { tarMemberAt } from './tar.ts';
 
@@ -23,13 +23,6 @@ const CHUNK = 1 << 20;
 const CONTEXT_BEFORE = 8;
 const CONTEXT_BYTES = 48;
 
-/** Random access to a file for the locators below. */
-export interface RandomAccess {
-  readonly size: number;
-  /** Fewer bytes than asked for at the end of the file. */
-  read(offset: number, length: number): Buffer;
-}
-
 /** null when they are equal. */
 export function whereTheyDiffer(name: string, leftPath: string, rightPath: string): Difference | null {
   const left = openRandomAccess(leftPath);
@@ -50,18 +43,6 @@ export function whereTheyDiffer(name: string, leftPath: string, rightPath: strin
     left.close();
     right.close();
   }
-}
-
-export function openRandomAccess(path: string): { file: RandomAccess; close: () => void } {
-  const fd = openSync(path, 'r');
-  const file: RandomAccess = {
-    size: fstatSync(fd).size,
-    read(offset, length) {
-      const buffer = Buffer.alloc(Math.max(0, Math.min(length, file.size - offset)));
-      return buffer.subarray(0, buffer.length === 0 ? 0 : readSync(fd, buffer, 0, buffer.length, offset));
-    },
-  };
-  return { file, close: () => closeSync(fd) };
 }
 
 function firstDifference(left: RandomAccess, right: RandomAccess): number | null {

@@ -1,5 +1,5 @@
 /** Which section of an ELF file (System V gABI, 64-bit little-endian) a byte belongs to. */
-import type { RandomAccess } from './difference.ts';
+import type { RandomAccess } from './random-access.ts';
 
 const NOBITS = 8;
 const MAX_SECTIONS = 65_535;

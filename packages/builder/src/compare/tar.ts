@@ -1,6 +1,5 @@
 /** Members of a tar, for saying where a difference lies; tolerant, since it only names places. */
-import type { FoundMember } from './ar.ts';
-import type { RandomAccess } from './difference.ts';
+import type { FoundMember, RandomAccess } from './random-access.ts';
 
 const BLOCK = 512;
 const MAX_MEMBERS = 1_000_000;
