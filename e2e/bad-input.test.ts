@@ -1,7 +1,7 @@
 /** Wrong, absurd and hostile input: each gives its named error and status, and the host is healthy after. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { after, test } from 'node:test';
 import { build, leftovers, lockstep, manifest, project, type ProjectParts } from './lockstep.ts';
 
@@ -325,6 +325,72 @@ for (const one of BUILDS) {
     assert.deepEqual(leftovers(), []);
   });
 }
+
+test('a project cannot choose where its outputs land, what else is a source, or which commands run while it is locked', () => {
+  const code = (run: { stdout: string }): string => (JSON.parse(run.stdout) as ErrorDocument).error.code;
+  const elsewhere = project({});
+  const linked = project({});
+  symlinkSync(elsewhere, `${linked}/lockstep-out`);
+  assert.equal(code(build(linked, ['--json'])), 'FETCH_REFUSED');
+  assert.ok(!existsSync(`${elsewhere}/out`));
+
+  const outside = project({ source: 'ref = ".."' });
+  assert.equal(code(lockstep(['lock', outside, '--json', '-q'])), 'FETCH_REFUSED');
+  const keys = project({});
+  assert.equal(code(lockstep(['lock', keys, '--json', '-q'], { env: { LOCKSTEP_HOME: `${keys}/home` } })), 'FETCH_REFUSED');
+
+  const marker = `${elsewhere}/injected`;
+  const injected = project({
+    inputs: `[[inputs]]\nnpm_lock = "--checkpoint-action=exec=touch ${marker}"`,
+    files: { big: 'x'.repeat(400_000) },
+  });
+  assert.equal(code(lockstep(['lock', injected, '--json', '-q'])), 'MANIFEST_INVALID');
+  assert.ok(!existsSync(marker));
+
+  const secret = project({ source: 'ref = "."\nexclude = ["package-lock.json"]', inputs: '[[inputs]]\nnpm_lock = "package-lock.json"' });
+  symlinkSync('/etc/shadow', `${secret}/package-lock.json`);
+  const run = lockstep(['lock', secret, '--json', '-q']);
+  assert.equal(code(run), 'FETCH_REFUSED');
+  assert.doesNotMatch(run.stdout, /root:/);
+});
+
+test('a lock that claims another origin than its files have is refused', () => {
+  const folder = project({});
+  lockstep(['lock', folder, '-q']);
+  const text = readFileSync(`${folder}/lockstep.lock`, 'utf8');
+  writeFileSync(`${folder}/lockstep.lock`, text.replace('"uri":"directory"', '"uri":"https://example.org/x"'));
+  assert.equal((JSON.parse(lockstep(['build', folder, '--json', '-q']).stdout) as ErrorDocument).error.code, 'LOCK_INVALID');
+});
+
+test('a glob cannot hang the silo, and marks cannot be forged or flooded', () => {
+  const glob = project({ steps: ["touch $(printf 'a%.0s' $(seq 200))"], outputs: '[[outputs]]\nfiles = "*a*a*a*a*a*a*a*a*a*a*a*a*b"' });
+  const since = performance.now();
+  assert.equal((JSON.parse(build(glob, ['--json']).stdout) as ErrorDocument).error.cause, 'OUTPUT_MISSING');
+  assert.ok(performance.now() - since < 10_000);
+  const marks = project({ steps: ['for fd in /proc/1/fd/*; do echo "start 0" 2>/dev/null > $fd; done || :; echo x > out'] });
+  assert.equal(build(marks).status, 0);
+});
+
+test('32-bit socketcall does not get around the socket filter', () => {
+  const program = `
+#include <stdio.h>
+#include <sys/mman.h>
+int main(void) {
+  unsigned *args = mmap((void *)0x10000000, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  int result;
+  args[0] = 40; args[1] = 1; args[2] = 0;
+  __asm__ volatile("int $0x80" : "=a"(result) : "a"(102), "b"(1), "c"(args) : "memory");
+  return result == -1 || result == -38 ? 0 : 1;
+}`;
+  const folder = project({
+    files: { 'probe.c': program },
+    steps: ['cc -o probe probe.c', 's=0; ./probe || s=$?; [ $s = 0 ] || [ $s -gt 128 ]', 'echo blocked > out'],
+  });
+  const run = build(folder);
+  assert.equal(run.status, 0, run.stderr);
+  const control = spawnSync('/bin/sh', ['-c', `cd ${folder} && cc -o probe probe.c && ./probe`]);
+  assert.equal(control.status, 1, 'the control: outside, it opens the socket or gets as far as the kernel');
+});
 
 test('build: a daemon that is left behind dies with the build', () => {
   const folder = project({ steps: ['(setsid sleep 12345 &) ; sleep 0.2; echo x > out'] });

@@ -3,6 +3,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { type Definition, makeDefinition } from '@lockstep/protocol/definition/definition';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
+import { lockProblem } from '@lockstep/protocol/lock/consistency';
 import { type Lock, parseLock, requireFresh } from '@lockstep/protocol/lock/lock';
 import type { Manifest } from '@lockstep/protocol/manifest/manifest';
 import { MAX_MANIFEST_BYTES, parseManifest } from '@lockstep/protocol/manifest/toml';
@@ -60,5 +61,11 @@ export function readLock(project: Project): Lock {
 }
 
 export function readDefinition(project: Project): Definition {
-  return makeDefinition(project.manifest, readLock(project));
+  const lock = readLock(project);
+  const problem = lockProblem(project.manifest, lock);
+  if (problem !== null)
+    throw new LockstepError('LOCK_INVALID', `The lock does not fit the manifest: ${problem}`, 'Run "lockstep lock --update".', {
+      at: { file: shownPath(project.lockFile), line: 1, column: 1 },
+    });
+  return makeDefinition(project.manifest, lock);
 }

@@ -60,7 +60,7 @@ export async function runVerb(options: CommonOptions, verb: (session: Session) =
   }
   const print: Session['print'] = (text, data) => {
     progress.finish();
-    process.stdout.write(options.json === true ? `${JSON.stringify(data)}\n` : text === '' ? '' : `${text}\n`);
+    process.stdout.write(options.json === true ? `${JSON.stringify(data)}\n` : text === '' ? '' : `${harmless(text)}\n`);
   };
   try {
     const settings = settingsFrom(process.env, options.offline === true);

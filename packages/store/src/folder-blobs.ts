@@ -110,6 +110,7 @@ export function folderBlobs(root: string): Blobs {
     },
     materialise(digest, target) {
       const path = requirePath(digest);
+      if (sha256File(path).digest !== digest) throw corrupt(digest);
       try {
         linkSync(path, target);
       } catch (error) {

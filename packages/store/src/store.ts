@@ -1,6 +1,6 @@
 /** One folder with all that a builder keeps: blobs, cells, prepared environments, scratches of running builds. */
 import { randomBytes } from 'node:crypto';
-import { accessSync, constants, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { accessSync, chmodSync, constants, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { type Blobs, folderBlobs } from './folder-blobs.ts';
@@ -29,6 +29,8 @@ export function openStore(root: string): Store {
     for (const name of ['blobs', 'cells', 'environments', 'keys', 'scratch'])
       mkdirSync(`${root}/${name}`, { recursive: true, mode: name === 'keys' ? 0o700 : 0o755 });
     accessSync(root, constants.W_OK);
+    // It holds sources and outputs of everybody who builds here.
+    chmodSync(root, 0o700);
   } catch (error) {
     throw new LockstepError(
       'STORE_UNUSABLE',

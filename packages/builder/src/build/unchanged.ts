@@ -9,7 +9,8 @@ import { fetchDirectory } from '../source/directory.ts';
 export function requireUnchanged(context: Context, definition: Definition, manifestFile: string): void {
   if (definition.lock.source.ref !== 'directory') return;
   const { source } = definition.manifest;
-  const now = fetchDirectory(context, resolve(dirname(manifestFile), source.ref), source.exclude).files[0]?.sha256;
+  const now = fetchDirectory(context, dirname(resolve(manifestFile)), resolve(dirname(manifestFile), source.ref), source.exclude).files[0]
+    ?.sha256;
   const locked = definition.lock.source.files[0]?.sha256;
   if (now !== locked)
     throw new LockstepError(

@@ -6,7 +6,7 @@ import { parsePackageUrl } from '@lockstep/protocol/source-ref/package-url';
 import { sha256File } from '@lockstep/store/digests';
 import type { BuiltOutput } from '../build/build.ts';
 import type { Context } from '../context.ts';
-import { downloadPackages, lastLines, openArchive } from '../fetch/apt.ts';
+import { downloadPackages, lastLines, openArchive, versionWithEpoch } from '../fetch/apt.ts';
 import { type Difference, whereTheyDiffer } from './difference.ts';
 
 export interface ShippedComparison {
@@ -51,7 +51,20 @@ export async function compareWithShipped(
       const folder = `${scratch}/shipped-${results.length}`;
       mkdirSync(folder);
       const { name, version, architecture } = debParts(output.name);
-      const said = await downloadPackages(context, archive, [`${name}:${architecture}=${version}`], folder);
+      // The name of a file that a build made is foreign text, and is about to become an argument of apt.
+      if (!/^[a-z0-9][a-z0-9+.-]+$/.test(name) || !/^[0-9][A-Za-z0-9.+~-]*$/.test(version) || !/^[a-z0-9-]+$/.test(architecture)) {
+        results.push({
+          output: output.name,
+          result: 'not shipped',
+          origin: 'not the name of a Debian package',
+          sha256: null,
+          difference: null,
+        });
+        continue;
+      }
+      const full = await versionWithEpoch(context, archive, name, version);
+      const said =
+        full === null ? 'not in the index' : await downloadPackages(context, archive, [`${name}:${architecture}=${full}`], folder);
       const file = readdirSync(folder)[0];
       if (file === undefined)
         results.push({ output: output.name, result: 'not shipped', origin: lastLines(said), sha256: null, difference: null });
@@ -63,7 +76,7 @@ export async function compareWithShipped(
   }
 }
 
-/** `NAME_VERSION_ARCH.deb`. The file name lacks the epoch, which the archive's version has: apt is asked without it and finds it. */
+/** `NAME_VERSION_ARCH.deb`; the version in a file name has no epoch. */
 function debParts(file: string): { name: string; version: string; architecture: string } {
   const [name = '', version = '', architecture = ''] = file.replace(/\.u?deb$/, '').split('_');
   return { name, version, architecture };

@@ -54,3 +54,20 @@ function fieldAt(offset: number): string {
   ];
   return fields.find(([start]) => offset >= start)?.[1] ?? '';
 }
+
+/** The first regular member whose path is accepted. @returns where its content lies */
+export function findTarMember(
+  file: RandomAccess,
+  accept: (name: string) => boolean,
+): { readonly start: number; readonly size: number } | null {
+  let at = 0;
+  while (at + BLOCK <= file.size) {
+    const found = tarMemberAt(file, at);
+    if (found === null) return null;
+    const header = file.read(at, BLOCK);
+    const name = found.name.replace(/ \(tar header: [^)]*\)$/, '');
+    if (header[156] === 0x30 && accept(name)) return { start: at + BLOCK, size: found.size };
+    at += BLOCK + Math.ceil(found.size / BLOCK) * BLOCK;
+  }
+  return null;
+}

@@ -1,5 +1,5 @@
 /** A root file system tarball as an environment: fetched by SHA-256, unpacked inside the sandbox. */
-import { copyFileSync, existsSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, rmSync, statSync } from 'node:fs';
 import type { Sha256 } from '@lockstep/protocol/digest/digest';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import type { LockedEnvironment } from '@lockstep/protocol/lock/lock';
@@ -31,7 +31,7 @@ export async function fetchRootfs(context: Context, uri: string, sha256: string,
       'Put it into the store again with "lockstep lock" where the file is.',
     );
   else {
-    if (!existsSync(uri))
+    if (!existsSync(uri) || !statSync(uri).isFile())
       throw new LockstepError(
         'FILE_NOT_FOUND',
         `The root file system ${uri} does not exist`,

@@ -171,11 +171,11 @@ export async function resolvePackages(
   dependencies: readonly string[],
   conflicts: readonly string[],
 ): Promise<{ all: ArchivePackage[]; bootstrap: ReadonlySet<string> }> {
-  const essential = await simulate(context, archive, ['install', '?essential']);
+  const essential = await simulate(context, archive, ['install', '--', '?essential']);
   const names = [...essential];
   const wanted = [...names.map((one) => one.split(':')[0] ?? one), ...dependencies, ...conflicts.map((one) => `Conflicts: ${one}`)];
-  const chosen = await simulate(context, archive, ['satisfy', ...wanted]);
-  const all = await showPackages(context, archive, [...chosen]);
+  const chosen = await simulate(context, archive, ['satisfy', '--', ...wanted]);
+  const all = await requireEntries(context, archive, [...chosen]);
   return { all, bootstrap: new Set(names.map((one) => one.split('=')[0] ?? one).map((one) => one.split(':')[0] ?? one)) };
 }
 
@@ -195,11 +195,14 @@ async function simulate(context: Context, archive: Archive, command: readonly st
   return chosen;
 }
 
-/** Index entries of exact versions. */
-export async function showPackages(context: Context, archive: Archive, specs: readonly string[]): Promise<ArchivePackage[]> {
-  // "all" packages are shown under their own architecture, but asked for without it.
-  const asked = specs.map((spec) => spec.replace(':all=', '='));
-  const done = await apt(context, 'apt-cache', [...archive.options, 'show', ...asked]);
+/** What the signed index says of these packages, all versions that it has, by `NAME:ARCH=VERSION`. */
+export async function indexEntries(
+  context: Context,
+  archive: Archive,
+  specs: readonly string[],
+): Promise<ReadonlyMap<string, ArchivePackage>> {
+  const asked = [...new Set(specs.map((spec) => spec.split(':')[0] ?? spec))];
+  const done = await apt(context, 'apt-cache', [...archive.options, 'show', '--', ...asked]);
   const found = new Map<string, ArchivePackage>();
   for (const stanza of done.stdout.split('\n\n')) {
     const fields = new Map(
@@ -215,6 +218,12 @@ export async function showPackages(context: Context, archive: Archive, specs: re
     };
     if (one.name !== '' && isSha256(sha256)) found.set(`${one.name}:${one.architecture}=${one.version}`, { ...one, sha256 });
   }
+  return found;
+}
+
+/** @throws LockstepError ENVIRONMENT_UNRESOLVED for what the index does not have */
+async function requireEntries(context: Context, archive: Archive, specs: readonly string[]): Promise<ArchivePackage[]> {
+  const found = await indexEntries(context, archive, specs);
   return specs.map((spec) => {
     const one = found.get(spec);
     if (one === undefined)
@@ -227,17 +236,24 @@ export async function showPackages(context: Context, archive: Archive, specs: re
   });
 }
 
+/** The version in the archive, with its epoch, that a package file's name stands for; null when it is not there. */
+export async function versionWithEpoch(context: Context, archive: Archive, name: string, version: string): Promise<string | null> {
+  const done = await apt(context, 'apt-cache', [...archive.options, 'show', '--', name]);
+  const versions = [...done.stdout.matchAll(/^Version: (.*)$/gm)].map((match) => match[1] ?? '');
+  return versions.find((one) => one.replace(/^\d+:/, '') === version) ?? null;
+}
+
 /** Download exact versions into `folder`; apt checks them against its signed index. What cannot be had is simply not there afterwards. */
 export async function downloadPackages(context: Context, archive: Archive, specs: readonly string[], folder: string): Promise<string> {
   let said = '';
   const batch = 200;
   for (let at = 0; at < specs.length; at += batch) {
     const asked = specs.slice(at, at + batch).map((spec) => spec.replace(':all=', '='));
-    const done = await apt(context, 'apt-get', [...archive.options, 'download', ...asked], folder, 3600);
+    const done = await apt(context, 'apt-get', [...archive.options, 'download', '--', ...asked], folder, 3600);
     if (done.status === 0) continue;
     // One that is gone makes apt refuse the whole batch: take them one by one.
     for (const spec of asked) {
-      const one = await apt(context, 'apt-get', [...archive.options, 'download', spec], folder);
+      const one = await apt(context, 'apt-get', [...archive.options, 'download', '--', spec], folder);
       if (one.status !== 0) said = lastLines(one.stderr);
     }
   }
@@ -256,7 +272,7 @@ export async function downloadSource(
   const done = await apt(
     context,
     'apt-get',
-    [...archive.options, '--download-only', '--only-source', '-o', 'APT::Get::Download-Only=true', 'source', spec],
+    [...archive.options, '--download-only', '--only-source', '-o', 'APT::Get::Download-Only=true', 'source', '--', spec],
     folder,
     1800,
   );

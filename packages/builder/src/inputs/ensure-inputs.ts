@@ -7,18 +7,18 @@ import type { Definition } from '@lockstep/protocol/definition/definition';
 import { type Sha256, sha256Hex } from '@lockstep/protocol/digest/digest';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { canonicalBytes } from '@lockstep/protocol/json/canonical';
-import type { LockedFile } from '@lockstep/protocol/lock/lock';
+import type { Json } from '@lockstep/protocol/json/parse';
+import type { Lock, LockedFile } from '@lockstep/protocol/lock/lock';
 import { type Context, step } from '../context.ts';
 
 /** What the store remembers of having fetched: one cell for one list of references and digests. */
-function originCell(files: readonly LockedFile[]): string {
-  const list = files.map((file) => [file.uri, file.sha256, file.fetched?.digest ?? '']);
-  return `origin-${sha256Hex(canonicalBytes(list))}`;
+function originCell(files: readonly LockedFile[], git: Lock['source']['git']): string {
+  return `origin-${sha256Hex(canonicalBytes(JSON.parse(JSON.stringify([files, git])) as Json))}`;
 }
 
 /** Called by whoever has just fetched these files from where they say they come from. */
-export function recordOrigin(context: Context, files: readonly LockedFile[]): void {
-  const cell = originCell(files);
+export function recordOrigin(context: Context, files: readonly LockedFile[], git: Lock['source']['git']): void {
+  const cell = originCell(files, git);
   context.store.cells.swap(cell, context.store.cells.get(cell), 'fetched');
 }
 
@@ -27,7 +27,11 @@ export async function ensureInputs(context: Context, definition: Definition): Pr
   const files = [...definition.lock.source.files, ...definition.lock.inputs];
   const whole = files.every((file) => context.store.blobs.has(file.sha256 as Sha256));
   // A directory claims no origin: its bytes are all that is known of it.
-  if (whole && (files.every((file) => file.uri === 'directory') || context.store.cells.get(originCell(files)) !== null)) return;
+  if (
+    whole &&
+    (files.every((file) => file.uri === 'directory') || context.store.cells.get(originCell(files, definition.lock.source.git)) !== null)
+  )
+    return;
   await step(context, 'fetch inputs that this store has not fetched yet', async (item) => {
     // Loaded when it is needed: most builds find everything in the store, and start faster without a network stack.
     const { refetch } = await import('./refetch.ts');
@@ -45,5 +49,5 @@ export async function ensureInputs(context: Context, definition: Definition): Pr
       }
     }
   });
-  recordOrigin(context, files);
+  recordOrigin(context, files, definition.lock.source.git);
 }

@@ -32,7 +32,7 @@ export async function resolveLock(context: Context, manifest: Manifest, manifest
   ])
     context.progress.warn(warning);
   const { files, links } = await resolveInputs(context, manifest, source, manifestFile);
-  recordOrigin(context, [...source.files, ...files]);
+  recordOrigin(context, [...source.files, ...files], source.git);
   const environment = await resolveEnvironment(context, manifest, source, manifestFile, archive);
   const fixedDate = manifest.build.source_date_epoch;
   return {

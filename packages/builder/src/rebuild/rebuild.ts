@@ -3,6 +3,7 @@ import { buildId, decodeDefinition, type Definition } from '@lockstep/protocol/d
 import { issueError } from '@lockstep/protocol/decode/issue-error';
 import { IN_TOTO_PAYLOAD, pae, parseEnvelope } from '@lockstep/protocol/dsse/envelope';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
+import { lockProblem } from '@lockstep/protocol/lock/consistency';
 import { parseJson } from '@lockstep/protocol/json/parse';
 import { type PublicKey, verifyP256 } from '@lockstep/protocol/key/p256';
 import { decodeStatement, type Statement } from '@lockstep/protocol/statement/statement';
@@ -46,6 +47,9 @@ export function readAttestedDefinition(bytes: Uint8Array, key: PublicKey | null)
       'The build id is not the digest of the definition',
       'The attestation contradicts itself; do not trust it.',
     );
+  const problem = lockProblem(definition.value.manifest, definition.value.lock);
+  if (problem !== null)
+    throw new LockstepError('STATEMENT_INVALID', `The definition contradicts itself: ${problem}`, 'Do not trust this attestation.');
   return { statement: statement.value, definition: definition.value };
 }
 

@@ -1,6 +1,7 @@
 /** An https source with a SHA-256: kept as fetched, or unpacked to a canonical tar. */
 import { rmSync } from 'node:fs';
-import type { Sha256 } from '@lockstep/protocol/digest/digest';
+import { toUtf8 } from '@lockstep/protocol/bytes/utf8';
+import { type Sha256, sha256Hex } from '@lockstep/protocol/digest/digest';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import type { LockedFile } from '@lockstep/protocol/lock/lock';
 import type { Context } from '../context.ts';
@@ -35,7 +36,10 @@ export async function fetchArchive(context: Context, request: ArchiveRequest): P
 
 async function fetchChecked(context: Context, url: string, wanted: string | null): Promise<{ sha256: Sha256; size: number }> {
   const { blobs } = context.store;
-  if (wanted !== null && blobs.has(wanted as Sha256)) return { sha256: wanted as Sha256, size: blobs.size(wanted as Sha256) ?? 0 };
+  // Kept bytes stand in for the origin only where they once came from there.
+  const served = `served-${sha256Hex(toUtf8(`${url}\0${wanted ?? ''}`))}`;
+  if (wanted !== null && blobs.has(wanted as Sha256) && context.store.cells.get(served) !== null)
+    return { sha256: wanted as Sha256, size: blobs.size(wanted as Sha256) ?? 0 };
   const scratch = context.store.newScratch();
   try {
     const path = `${scratch}/fetched`;
@@ -55,6 +59,7 @@ async function fetchChecked(context: Context, url: string, wanted: string | null
         'The server serves other bytes than were meant. Find out why before you change the manifest.',
       );
     blobs.adopt(path, got.sha256);
+    context.store.cells.swap(served, context.store.cells.get(served), 'fetched');
     return got;
   } finally {
     context.store.dropScratch(scratch);

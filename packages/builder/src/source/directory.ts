@@ -17,7 +17,7 @@ export const ALWAYS_EXCLUDED = ['.git', 'lockstep.lock', 'lockstep-out'];
 /** A file changed within this many milliseconds may change again without a new change time. */
 const RACY_MS = 2000;
 
-export function fetchDirectory(context: Context, path: string, exclude: readonly string[]): FetchedSource {
+export function fetchDirectory(context: Context, project: string, path: string, exclude: readonly string[]): FetchedSource {
   if (!existsSync(path) || !lstatSync(realpathSync(path)).isDirectory())
     throw new LockstepError(
       'FILE_NOT_FOUND',
@@ -25,6 +25,7 @@ export function fetchDirectory(context: Context, path: string, exclude: readonly
       'Correct source.ref; it is relative to the manifest.',
     );
   const directory = realpathSync(path);
+  refuseOutside(context, realpathSync(project), directory);
   const { sha256, size } = packCached(context, directory, [...ALWAYS_EXCLUDED, ...exclude]);
   return {
     ref: 'directory',
@@ -35,6 +36,24 @@ export function fetchDirectory(context: Context, path: string, exclude: readonly
     annotatedTag: null,
     warnings: [],
   };
+}
+
+/** A manifest is foreign data: it may name its own directory or one within, and never this program's keys and store. */
+function refuseOutside(context: Context, project: string, directory: string): void {
+  const within = (inner: string, outer: string): boolean => inner === outer || inner.startsWith(`${outer.replace(/\/$/, '')}/`);
+  const store = realpathSync(context.store.root);
+  if (within(directory, store) || within(store, directory))
+    throw new LockstepError(
+      'FETCH_REFUSED',
+      `${directory} holds the content store and its keys, or lies within`,
+      'Move the project out of LOCKSTEP_HOME.',
+    );
+  if (!within(directory, project))
+    throw new LockstepError(
+      'FETCH_REFUSED',
+      `The source directory ${directory} lies outside of ${project}`,
+      'Put lockstep.toml into the source directory, or above it.',
+    );
 }
 
 function packCached(context: Context, directory: string, exclude: readonly string[]): { sha256: Sha256; size: number } {

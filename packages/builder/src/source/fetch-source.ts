@@ -38,7 +38,8 @@ export async function fetchSource(
     );
   }
   if (source.kind === 'git') return fetchGit(context, source, item);
-  if (source.kind === 'directory') return fetchDirectory(context, resolve(dirname(manifestFile), source.path), spec.exclude);
+  if (source.kind === 'directory')
+    return fetchDirectory(context, dirname(resolve(manifestFile)), resolve(dirname(manifestFile), source.path), spec.exclude);
   if (source.kind === 'package') {
     if (source.purl.type === 'npm') return fetchNpmSource(context, source.purl, scratchMb);
     if (archive === null)

@@ -4,7 +4,8 @@
  * canonical tar and the ids of tag, commit and tree; git has checked that they belong together.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readFileSync, realpathSync } from 'node:fs';
+import { basename, dirname, resolve } from 'node:path';
 import type { Sha256 } from '@lockstep/protocol/digest/digest';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { formatSourceRef, isMoving, isObjectId, type SourceRef } from '@lockstep/protocol/source-ref/source-ref';
@@ -88,8 +89,12 @@ function copyRepository(source: GitRef, scratch: string): void {
   const inner = existsSync(`${path}/.git/objects`) ? `${path}/.git` : path;
   if (!existsSync(`${inner}/objects`))
     throw new LockstepError('FETCH_FAILED', `There is no git repository at ${path}`, 'Check the path in the git+file URL.');
+  // A link would take the copying and its chmod to another repository.
+  if (lstatSync(inner).isSymbolicLink() || realpathSync(inner) !== resolve(realpathSync(dirname(inner)), basename(inner)))
+    throw new LockstepError('FETCH_REFUSED', `${inner} is a symbolic link`, 'Name the repository itself.');
   const target = `${scratch}/inputs/repository`;
-  const run = spawnSync('/bin/sh', ['-eu', '-c', 'cp -R --reflink=auto -- "$1" "$2"; chmod -R a+rX -- "$2"', 'sh', inner, target], {
+  mkdirSync(target);
+  const run = spawnSync('/bin/sh', ['-eu', '-c', 'cp -R --reflink=auto -- "$1/." "$2/"; chmod -R a+rX -- "$2"', 'sh', inner, target], {
     encoding: 'utf8',
   });
   if (run.status !== 0)

@@ -29,3 +29,8 @@ export function harmlessLines(bytes: Buffer): string[] {
     .split('\n')
     .map((line) => harmless(line.replace(/\r+$/, '').split('\r').at(-1) ?? ''));
 }
+
+/** The same for what has to stay on one line: foreign text could otherwise add a line of its own to a verdict. */
+export function harmlessLine(text: string): string {
+  return harmless(text).replaceAll('\n', '␊').replaceAll('\t', ' ');
+}

@@ -1,5 +1,6 @@
 /** `lockstep rebuild`: from an attestation alone, and against what was shipped. */
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { makeOutputFolder } from '@lockstep/builder/build/write-results';
 import { compareWithShipped, type ShippedComparison } from '@lockstep/builder/compare/shipped';
 import { readAttestedDefinition, rebuild, type RebuildReport } from '@lockstep/builder/rebuild/rebuild';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
@@ -25,7 +26,7 @@ export function rebuildVerb(file: string, options: Options): Promise<void> {
     const shipped: ShippedComparison[] = [];
     for (const what of options.against ?? []) shipped.push(...(await compareWithShipped(context, report.outcome.outputs, { what, suite })));
     if (options.out !== undefined) {
-      mkdirSync(options.out, { recursive: true });
+      makeOutputFolder(options.out);
       for (const output of report.outcome.outputs)
         context.store.blobs.copyOut(output.digest.sha256, `${options.out}/${output.name}`, output.executable ? 0o755 : 0o644);
     }

@@ -1,7 +1,8 @@
 /** `lockstep build --vary`: the report, for people and as data. */
+import { makeOutputFolder } from '@lockstep/builder/build/write-results';
+import { writeDurably } from '@lockstep/store/durable';
 import { diffoscopeReport } from '@lockstep/builder/compare/diffoscope';
 import type { Difference } from '@lockstep/builder/compare/difference';
-import { mkdirSync, writeFileSync } from 'node:fs';
 import type { Context } from '@lockstep/builder/context';
 import { vary, type VaryReport } from '@lockstep/builder/vary/vary';
 import type { Definition } from '@lockstep/protocol/definition/definition';
@@ -85,9 +86,9 @@ async function writeReports(context: Context, report: VaryReport, folder: string
     const [left, right] = first.paths;
     const text = await diffoscopeReport(context, first.file, left, right);
     if (text === null) continue;
-    mkdirSync(folder, { recursive: true });
+    makeOutputFolder(folder);
     const name = `${first.file}.${cause.variations.map((one) => one.name).join('+') || 'unstable'}.diffoscope.txt`;
-    writeFileSync(`${folder}/${name}`, text);
+    writeDurably(`${folder}/${name}`, text);
     written.push(`${folder}/${name}`);
   }
   return written;

@@ -9,7 +9,7 @@ import { type Expectation, verifyArtifact } from '@lockstep/protocol/verdict/ver
 import { sha256File } from '@lockstep/store/digests';
 import { EXIT } from '../exit-code.ts';
 import { report } from '../session.ts';
-import { harmless } from '../show/harmless.ts';
+import { harmlessLine } from '../show/harmless.ts';
 
 interface Options {
   readonly attestation?: string;
@@ -109,8 +109,12 @@ function describe(file: string, verdict: Verdict): string {
   const width = Math.max(...verdict.steps.map((step) => step.name.length));
   const lines = verdict.steps.map(
     (step) =>
-      `${sign[step.state]} ${step.name.padEnd(width)}  ${word[step.state]}${step.detail === '' ? '' : `: ${harmless(step.detail)}`}`,
+      `${sign[step.state]} ${step.name.padEnd(width)}  ${word[step.state]}${step.detail === '' ? '' : `: ${harmlessLine(step.detail)}`}`,
   );
-  const notes = verdict.notes.map((note) => `note: ${harmless(note)}`);
-  return [...lines, ...(verdict.ok ? notes : []), verdict.ok ? `VERIFIED ${harmless(file)}` : `NOT VERIFIED ${harmless(file)}`].join('\n');
+  const notes = verdict.notes.map((note) => `note: ${harmlessLine(note)}`);
+  return [
+    ...lines,
+    ...(verdict.ok ? notes : []),
+    verdict.ok ? `VERIFIED ${harmlessLine(file)}` : `NOT VERIFIED ${harmlessLine(file)}`,
+  ].join('\n');
 }

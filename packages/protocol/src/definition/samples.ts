@@ -14,6 +14,7 @@ export function sampleManifest(): Manifest {
       version: '1.0',
       source: { ref: SOURCE_REF },
       environment: { kind: 'rootfs', url: 'https://host.example/root.tar', sha256: 'e'.repeat(64) },
+      inputs: [{ file: 'https://host.example/x', sha256: 'f'.repeat(64), to: 'x' }],
       build: { steps: ['make'] },
       outputs: [{ files: 'hello' }],
     },
@@ -60,7 +61,7 @@ const lower = 'abcdefghijklmnopqrstuvwxyz';
 const hex = (length: number): fc.Arbitrary<string> => chars('0123456789abcdef', length, length);
 const part = fc
   .string({ unit: 'grapheme', minLength: 1, maxLength: 12 })
-  .filter((text) => !/[\u0000-\u001f\u007f-\u009f/]/.test(text) && text !== '.' && text !== '..');
+  .filter((text) => !/[\u0000-\u001f\u007f-\u009f/]/.test(text) && text !== '.' && text !== '..' && !text.startsWith('-'));
 const path = fc.array(part, { minLength: 1, maxLength: 4 }).map((parts) => parts.join('/'));
 const line = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 40 }).filter((text) => !/[\u0000-\u001f\u007f-\u009f]/.test(text));
 const size = fc.maxSafeNat();

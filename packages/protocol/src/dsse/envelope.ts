@@ -15,7 +15,8 @@ export interface Envelope {
   readonly signatures: readonly { readonly keyid: string; readonly sig: Uint8Array }[];
 }
 
-const MAX_SIGNATURES = 64;
+/** Each is tried with each trusted key. */
+const MAX_SIGNATURES = 16;
 
 const decode = table({
   payloadType: text('a payload type', (value) => value !== '', 200),

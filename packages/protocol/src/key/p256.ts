@@ -1,5 +1,6 @@
 /** ECDSA P-256 keys and signatures: the builders' attestation keys (Rekor v2 takes no pure Ed25519 over a digest). */
 import { p256 } from '@noble/curves/nist.js';
+import { sha256 } from '@noble/hashes/sha2.js';
 import { fromBase64, toBase64 } from '../bytes/base64.ts';
 import { type Sha256, sha256Hex } from '../digest/digest.ts';
 import { LockstepError } from '../error/lockstep-error.ts';
@@ -55,8 +56,13 @@ function isPoint(bytes: Uint8Array): boolean {
 
 /** @param signature ASN.1 DER, as DSSE and Sigstore carry it. Malformed is false: bad evidence is a result. */
 export function verifyP256(key: PublicKey, message: Uint8Array, signature: Uint8Array): boolean {
+  return verifyP256Digest(key, sha256(message), signature);
+}
+
+/** The same for a SHA-256 that is there already, so that many keys and signatures cost one hash. */
+export function verifyP256Digest(key: PublicKey, digest: Uint8Array, signature: Uint8Array): boolean {
   try {
-    return p256.verify(signature, message, key.spki.subarray(SPKI_PREFIX.length), { format: 'der', lowS: false, prehash: true });
+    return p256.verify(signature, digest, key.spki.subarray(SPKI_PREFIX.length), { format: 'der', lowS: false, prehash: false });
   } catch {
     return false;
   }

@@ -68,7 +68,12 @@ const stagePath = text(
 const relativePath = text(
   'a relative path without ".."',
   (value) =>
-    value !== '' && !value.startsWith('/') && !CONTROL.test(value) && !value.split('/').includes('..') && !value.split('/').includes(''),
+    value !== '' &&
+    !value.startsWith('/') &&
+    !value.startsWith('-') &&
+    !CONTROL.test(value) &&
+    !value.split('/').includes('..') &&
+    !value.split('/').includes(''),
   1024,
 );
 

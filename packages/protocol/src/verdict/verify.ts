@@ -2,13 +2,13 @@
  * The verdict on one file and one attestation. Reads from top to bottom as the chain it checks: the envelope, whose key
  * signed it, what it says, that it speaks of this file, of the definition it names, and of what was expected.
  */
-import { resolvesDigest } from '../lock/lock.ts';
-import { refFits } from '../source-ref/source-ref.ts';
+import { lockProblem } from '../lock/consistency.ts';
 import { parseEnvelope, type Envelope, IN_TOTO_PAYLOAD, pae } from '../dsse/envelope.ts';
 import { buildId, decodeDefinition, definitionToJson } from '../definition/definition.ts';
 import { canonicalText } from '../json/canonical.ts';
 import { type Json, parseJson } from '../json/parse.ts';
-import { type PublicKey, verifyP256 } from '../key/p256.ts';
+import { sha256 } from '@noble/hashes/sha2.js';
+import { type PublicKey, verifyP256Digest } from '../key/p256.ts';
 import { formatPath } from '../decode/issue-error.ts';
 import { dependenciesOf } from '../provenance/dependencies.ts';
 import { decodeStatement, type Statement } from '../statement/statement.ts';
@@ -83,10 +83,8 @@ export function verifyArtifact(input: VerifyInput): Verdict {
   if (input.expect.buildId !== undefined && input.expect.buildId !== id)
     return verdict.fail('definition', `the build id is ${id}, expected ${input.expect.buildId}`);
   if (external.source_ref !== definition.value.lock.source.ref) return verdict.fail('definition', 'source_ref is not the one of the lock');
-  if (definition.value.lock.resolves !== resolvesDigest(definition.value.manifest))
-    return verdict.fail('definition', 'the lock is of another manifest');
-  if (!refFits(definition.value.manifest.source.ref, external.source_ref))
-    return verdict.fail('definition', `the manifest names ${definition.value.manifest.source.ref}, the lock ${external.source_ref}`);
+  const inconsistent = lockProblem(definition.value.manifest, definition.value.lock);
+  if (inconsistent !== null) return verdict.fail('definition', inconsistent);
   verdict.pass('definition', `build id ${id}`);
 
   const listed = canonicalText(JSON.parse(JSON.stringify(buildDefinition.resolvedDependencies)) as Json);
@@ -128,10 +126,10 @@ function readEnvelope(bytes: Uint8Array): Envelope | string {
 /** The key id of an envelope is a hint and anybody can write it, so every trusted key is tried. */
 function findSigner(envelope: Envelope, keys: VerifyInput['keys']): { name: string; key: PublicKey } | string {
   if (keys.length === 0) return 'no key was given to trust';
-  const message = pae(envelope.payloadType, envelope.payload);
-  const found = keys.find(({ key }) => envelope.signatures.some(({ sig }) => verifyP256(key, message, sig)));
+  const digest = sha256(pae(envelope.payloadType, envelope.payload));
+  const found = keys.find(({ key }) => envelope.signatures.some(({ sig }) => verifyP256Digest(key, digest, sig)));
   if (found !== undefined) return found;
-  const claimed = envelope.signatures.map(({ keyid }) => keyid.slice(0, 16) || '(none)').join(', ');
+  const claimed = envelope.signatures.map(({ keyid }) => (/^[0-9a-f]{64}$/.test(keyid) ? keyid.slice(0, 16) : '(malformed)')).join(', ');
   return `no signature verifies with a trusted key (key ids in the envelope: ${claimed})`;
 }
 

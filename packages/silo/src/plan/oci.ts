@@ -50,6 +50,12 @@ const INSTALL_CAPABILITIES = [
 const NAMESPACES = ['pid', 'ipc', 'uts', 'mount', 'cgroup', 'user'];
 const MASKED = [
   '/proc/acpi',
+  '/proc/buddyinfo',
+  '/proc/cmdline',
+  '/proc/crypto',
+  '/proc/fs',
+  '/proc/locks',
+  '/proc/pressure',
   '/proc/asound',
   '/proc/interrupts',
   '/proc/kallsyms',
@@ -68,7 +74,7 @@ const MASKED = [
   '/proc/vmallocinfo',
   '/proc/pagetypeinfo',
 ];
-const READ_ONLY = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
+const READ_ONLY = ['/proc/bus', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
 /** Where the clock library and its configuration are shown. */
 const CLOCK_TARGET = '/run/lockstep-clock';
 export const CLOCK_LIBRARY = `${CLOCK_TARGET}/clock.so`;

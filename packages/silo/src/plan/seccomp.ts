@@ -31,7 +31,7 @@ getuid32 lchown32 chown32 fchown32 lstat64 mmap2 sendfile64 setfsgid32 setfsuid3
 setresuid32 setreuid32 setuid32 sigreturn stat64 statfs64 truncate64 ugetrlimit clock_getres_time64 clock_gettime64
 clock_nanosleep_time64 futex_time64 ppoll_time64 pselect6_time64 recvmmsg_time64 rt_sigtimedwait_time64 sched_rr_get_interval_time64
 semtimedop_time64 timer_gettime64 ioctl io_setup io_destroy io_submit io_cancel io_getevents io_pgetevents mq_open mq_unlink mq_timedsend
-mq_timedreceive mq_notify mq_getsetattr socketcall ipc waitpid sigaction sigprocmask sigpending sigsuspend nice cachestat map_shadow_stack
+mq_timedreceive mq_notify mq_getsetattr waitpid sigaction sigprocmask sigpending sigsuspend nice cachestat map_shadow_stack
 set_mempolicy_home_node timer_gettime64 timer_settime64 timerfd_gettime64 timerfd_settime64 utimensat_time64
 `
   .trim()
@@ -39,7 +39,11 @@ set_mempolicy_home_node timer_gettime64 timer_settime64 timerfd_gettime64 timerf
 
 /** CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET, NEWTIME. */
 const NEW_NAMESPACES = 0x7e020080;
-/** AF_UNIX, AF_INET, AF_INET6, AF_NETLINK (route queries; the namespace has only `lo`). Not AF_PACKET, AF_ALG, AF_VSOCK, … */
+/**
+ * AF_UNIX, AF_INET, AF_INET6, AF_NETLINK (route queries; the namespace has only `lo`). Not AF_PACKET, AF_ALG,
+ * AF_VSOCK, … This holds for the native architecture only, and so no other is allowed: 32-bit x86 has `socketcall`, whose
+ * arguments lie in memory, where a filter cannot read them. A 32-bit program is killed.
+ */
 const SOCKET_FAMILIES = [1, 2, 10, 16];
 /** PER_LINUX, PER_LINUX32, UNAME26, ADDR_NO_RANDOMIZE and their sum, and the query. */
 const PERSONALITIES = [0x0, 0x8, 0x20000, 0x20008, 0x40000, 0x60000, 0xffffffff];
@@ -82,8 +86,7 @@ export function seccompProfile(install: boolean): SeccompProfile {
   return {
     defaultAction: 'SCMP_ACT_ERRNO',
     defaultErrnoRet: EPERM,
-    architectures:
-      process.arch === 'arm64' ? ['SCMP_ARCH_AARCH64', 'SCMP_ARCH_ARM'] : ['SCMP_ARCH_X86_64', 'SCMP_ARCH_X86', 'SCMP_ARCH_X32'],
+    architectures: process.arch === 'arm64' ? ['SCMP_ARCH_AARCH64'] : ['SCMP_ARCH_X86_64'],
     syscalls: rules,
   };
 }

@@ -36,7 +36,8 @@ const MARKS_PIPE = `${BASE}/marks`;
 
 export function pipeScript(): string {
   // The build may open /dev/stdout again by name, so the pipe has to let it.
-  return `mkfifo -m 0666 ${OUTPUT_PIPE} ${MARKS_PIPE}`;
+  // The marks are for the first process alone: it holds the pipe open, and nobody can open it again.
+  return `mkfifo -m 0666 ${OUTPUT_PIPE}; mkfifo -m 0600 ${MARKS_PIPE}`;
 }
 
 /** Address layout and kernel name are properties of a process, inherited by what it runs: set around the runtime. */
@@ -73,6 +74,7 @@ export async function runContainer(
   const steps: StepTiming[] = [];
   let ending: Ending = 'exited';
   let running: { index: number; since: number } | null = null;
+  let next = 0;
   const stop = (why: Ending): void => {
     if (ending !== 'exited') return;
     ending = why;
@@ -99,6 +101,8 @@ export async function runContainer(
       // Steps cannot write here by inheritance, but one that tries hard could: ignore what makes no sense.
       if (match === null || step === undefined) return;
       if (match[1] === 'start') {
+        if (index !== next) return;
+        next++;
         finishStep(null);
         running = { index, since: performance.now() };
         events.stepStarted(index, step.name);

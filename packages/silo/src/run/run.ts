@@ -8,6 +8,7 @@ import {
   closeSync,
   copyFileSync,
   existsSync,
+  lstatSync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -238,7 +239,10 @@ function bindList(scratch: string, job: Job): { from: string; to: string }[] {
       const to = `${PLACE.fakes}/inputs/${input.path}`;
       if (!existsSync(from))
         throw new SiloError('INPUT_MISSING', `The input ${input.path} is not in the scratch`, 'Stage every input that job.json names.');
-      if (statSync(from).isDirectory()) mkdirSync(to, { recursive: true });
+      const stat = lstatSync(from);
+      if (stat.isSymbolicLink())
+        throw new SiloError('JOB_INVALID', `The input ${input.path} is a symbolic link`, 'Stage the thing itself.');
+      if (stat.isDirectory()) mkdirSync(to, { recursive: true });
       else {
         mkdirSync(dirname(to), { recursive: true });
         writeFileSync(to, '');

@@ -8,7 +8,7 @@ import type { Member } from '../tar/header.ts';
 import { indexArchive } from '../tar/index.ts';
 import { nameProblem } from '../tar/name.ts';
 import { byBytes, openRegular, tarWriter, toNewFile, writeAll } from '../tar/write.ts';
-import { fixedPrefix, globToRegExp } from './glob.ts';
+import { fixedPrefix, globMatcher } from './glob.ts';
 import { refused, refuseExtendedAttributes, toMember, tooLarge, walkTree, type WalkRules } from './walk.ts';
 
 export interface SealedOutput {
@@ -103,7 +103,7 @@ function matchFiles(work: string, given: string, rules: WalkRules): string[] {
   const glob = posix.normalize(given);
   const prefix = fixedPrefix(glob);
   const start = prefix === '' ? work : resolveInside(work, prefix);
-  const pattern = globToRegExp(glob);
+  const pattern = globMatcher(glob);
   const found: string[] = [];
   const recursive = glob.includes('**') || glob.slice(prefix.length).replace(/^\//, '').includes('/');
   const visit = (directory: string, relative: string, depth: number): void => {
