@@ -18,7 +18,7 @@ const offline = (): Option => new Option('--offline', 'use the content store onl
 program
   .command('init')
   .description('write a lockstep.toml for what is there, or for a package URL')
-  .argument('[what]', 'a directory, or pkg:deb/DISTRIBUTION/NAME, pkg:npm/NAME@VERSION, git+https://…#refs/tags/…', '.')
+  .argument('[what]', 'a directory, pkg:deb/DISTRIBUTION/NAME or pkg:npm/NAME@VERSION', '.')
   .option('--out <folder>', 'where to write the manifest of something that is not a directory')
   .option('--force', 'replace a manifest that is there')
   .addOption(json())
