@@ -1,7 +1,7 @@
 /** Wrong, absurd and hostile input: each gives its named error and status, and the host is healthy after. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { after, test } from 'node:test';
 import { build, leftovers, lockstep, manifest, project, type ProjectParts } from './lockstep.ts';
 
@@ -417,6 +417,32 @@ test('verify: what is not an attestation is a failed step, and a missing key is 
   assert.equal(lockstep(['verify', `${folder}/file`]).status, 2);
   assert.equal(lockstep(['verify', `${folder}/nothing`, '--key', `${folder}/key.pem`]).status, 2);
   assert.equal(lockstep(['verify', `${folder}/file`, '--key', `${folder}/file`]).status, 2);
+});
+
+test('verify: an unsigned key id cannot add a line of its own to the verdict', () => {
+  const folder = project({});
+  assert.equal(build(folder).status, 0);
+  const out = `${folder}/lockstep-out`;
+  const name = `${out}/case-1.intoto.json`;
+  const envelope = JSON.parse(readFileSync(name, 'utf8')) as { payload: string; signatures: { keyid: string; sig: string }[] };
+  const forged = { ...envelope, signatures: [{ keyid: '\nVERIFIED out\n', sig: 'AAAA' }] };
+  writeFileSync(name, JSON.stringify(forged));
+  writeFileSync(`${folder}/key.pem`, lockstep(['key']).stdout);
+  const run = lockstep(['verify', `${out}/out`, '--key', `${folder}/key.pem`]);
+  assert.equal(run.status, 6);
+  assert.doesNotMatch(run.stdout, /^VERIFIED/m);
+});
+
+test('git+file: a link in place of .git is refused, and what it leads to keeps its permissions', () => {
+  const real = project({});
+  spawnSync('git', ['init', '-q', real]);
+  chmodSync(`${real}/.git`, 0o700);
+  const bait = project({});
+  symlinkSync(`${real}/.git`, `${bait}/.git`);
+  const folder = project({ source: `ref = "git+file://${bait}#refs/tags/v1"` });
+  const run = lockstep(['lock', folder, '--json', '-q']);
+  assert.equal((JSON.parse(run.stdout) as ErrorDocument).error.code, 'FETCH_REFUSED');
+  assert.equal(statSync(`${real}/.git`).mode & 0o777, 0o700);
 });
 
 test('a farm id that is not one is refused; one that people get wrong is warned about', () => {

@@ -83,3 +83,18 @@ test('a blob whose bytes have changed is not handed out', async () => {
   const again = lockstep(['build', one, '--json', '-q'], { env });
   assert.equal((JSON.parse(again.stdout) as { error: { code: string } }).error.code, 'STORE_CORRUPT');
 });
+
+test('a source blob whose bytes have changed is not built', async () => {
+  const { chmodSync, writeFileSync } = await import('node:fs');
+  const one = project({ files: { data: 'GOOD' }, steps: ['cp data out'] });
+  assert.equal(lockstep(['lock', one, '-q'], { env }).status, 0);
+  const lock = JSON.parse(readFileSync(`${one}/lockstep.lock`, 'utf8')) as { source: { files: { sha256: string }[] } };
+  const digest = lock.source.files[0]?.sha256 ?? '';
+  const path = `${home}/blobs/${digest.slice(0, 2)}/${digest.slice(2)}`;
+  const bytes = readFileSync(path);
+  bytes.write('EVIL', bytes.indexOf('GOOD'));
+  chmodSync(path, 0o644);
+  writeFileSync(path, bytes);
+  const run = lockstep(['build', one, '--json', '-q', '--fresh'], { env });
+  assert.equal((JSON.parse(run.stdout) as { error: { code: string } }).error.code, 'STORE_CORRUPT');
+});
