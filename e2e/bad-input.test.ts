@@ -3,125 +3,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { after, test } from 'node:test';
-import { build, leftovers, lockstep, manifest, project, type ProjectParts } from './lockstep.ts';
-
-interface ErrorDocument {
-  readonly error: {
-    readonly code: string;
-    readonly message: string;
-    readonly hint: string;
-    readonly cause: string | null;
-    readonly at: { file: string; line: number; column: number } | null;
-  };
-}
-
-const base = manifest({});
-
-interface ManifestCase {
-  readonly name: string;
-  readonly text: string;
-  readonly code: string;
-  /** `line:column`, where the text says it. */
-  readonly at?: string;
-  readonly says?: RegExp;
-}
-
-const MANIFESTS: readonly ManifestCase[] = [
-  { name: 'not TOML', text: 'name = "x', code: 'MANIFEST_SYNTAX', at: '1:8' },
-  { name: 'a key twice', text: 'name = "x"\nname = "y"\n', code: 'MANIFEST_SYNTAX' },
-  {
-    name: 'an unknown key, with the nearest one',
-    text: base.replace('memory_mb', 'memroy_mb'),
-    code: 'MANIFEST_INVALID',
-    at: '14:1',
-    says: /memory_mb/,
-  },
-  { name: 'an unknown table', text: `${base}\n[deploy]\nx = 1\n`, code: 'MANIFEST_INVALID' },
-  {
-    name: 'text where a number is wanted',
-    text: base.replace('memory_mb = 256', 'memory_mb = "256"'),
-    code: 'MANIFEST_INVALID',
-    at: '14:1',
-    says: /whole number/,
-  },
-  { name: 'an absurd size', text: base.replace('memory_mb = 256', 'memory_mb = 99999999999'), code: 'MANIFEST_INVALID' },
-  { name: 'a negative size', text: base.replace('scratch_mb = 256', 'scratch_mb = -1'), code: 'MANIFEST_INVALID' },
-  { name: 'a fraction', text: base.replace('timeout = 60', 'timeout = 0.5'), code: 'MANIFEST_INVALID' },
-  { name: 'infinity', text: base.replace('timeout = 60', 'timeout = inf'), code: 'MANIFEST_INVALID' },
-  { name: 'a date for a version', text: base.replace('version = "1"', 'version = 2026-01-01'), code: 'MANIFEST_INVALID', at: '2:1' },
-  { name: 'no steps', text: base.replace(/steps = .*/, 'steps = []'), code: 'MANIFEST_INVALID' },
-  { name: 'no outputs', text: base.replace('[[outputs]]\nfiles = "out"', ''), code: 'MANIFEST_INVALID' },
-  { name: 'an output that climbs', text: base.replace('files = "out"', 'files = "../../etc/shadow"'), code: 'MANIFEST_INVALID' },
-  { name: 'an absolute output', text: base.replace('files = "out"', 'tree = "/etc"\nname = "x"'), code: 'MANIFEST_INVALID' },
-  { name: 'an output name with a slash', text: base.replace('files = "out"', 'tree = "d"\nname = "../x"'), code: 'MANIFEST_INVALID' },
-  { name: 'a build path over the system', text: manifest({ build: 'path = "/usr/src"' }), code: 'MANIFEST_INVALID' },
-  { name: 'a build path that climbs', text: manifest({ build: 'path = "/build/../etc"' }), code: 'MANIFEST_INVALID' },
-  { name: 'root as the build user', text: manifest({ build: 'uid = 0' }), code: 'MANIFEST_INVALID' },
-  { name: 'a reserved variable', text: manifest({ build: 'env = { LD_PRELOAD = "/x.so" }' }), code: 'MANIFEST_INVALID' },
-  { name: 'a malformed umask', text: manifest({ build: 'umask = "999"' }), code: 'MANIFEST_INVALID' },
-  { name: 'network access', text: `network = "host"\n${base}`, code: 'MANIFEST_INVALID' },
-  {
-    name: 'a git option in a ref',
-    text: manifest({ source: 'ref = "git+https://example.org/x#--upload-pack=touch"' }),
-    code: 'MANIFEST_INVALID',
-  },
-  { name: 'a leading dash', text: manifest({ source: 'ref = "--upload-pack=x"' }), code: 'MANIFEST_INVALID' },
-  { name: 'the ext transport', text: manifest({ source: 'ref = "EXT::sh -c id"' }), code: 'MANIFEST_INVALID' },
-  {
-    name: 'the ext transport within git+',
-    text: manifest({ source: 'ref = "git+ext::sh%20-c%20id#refs/tags/v1"' }),
-    code: 'MANIFEST_INVALID',
-  },
-  {
-    name: 'a carriage return in a ref',
-    text: manifest({ source: 'ref = "git+https://example.org/x#refs/tags/v1\\r"' }),
-    code: 'MANIFEST_INVALID',
-  },
-  {
-    name: 'a newline in a ref',
-    text: manifest({ source: 'ref = "git+https://example.org/x#refs/tags/v1\\n--x"' }),
-    code: 'MANIFEST_INVALID',
-  },
-  { name: 'a password in a URL', text: manifest({ source: 'ref = "https://user:secret@example.org/x.tar.gz"' }), code: 'MANIFEST_INVALID' },
-  { name: 'plain http', text: manifest({ source: 'ref = "http://example.org/x.tar.gz"' }), code: 'MANIFEST_INVALID' },
-  {
-    name: 'a branch without refs/',
-    text: manifest({ source: 'ref = "git+https://example.org/x#main"' }),
-    code: 'MANIFEST_INVALID',
-    says: /refs\/tags\/main/,
-  },
-  {
-    name: 'a short commit id',
-    text: manifest({ source: 'ref = "git+https://example.org/x#abc1234"' }),
-    code: 'MANIFEST_INVALID',
-    says: /all digits/,
-  },
-  {
-    name: 'a package option',
-    text: manifest({ environment: 'kind = "debian"\nsuite = "bookworm"\npackages = ["-o APT::x=y"]' }),
-    code: 'MANIFEST_INVALID',
-  },
-  { name: 'the vm tier', text: `tier = "vm"\n${base}`, code: 'TIER_UNAVAILABLE' },
-  { name: 'more than a mebibyte', text: `${base}\n# ${'x'.repeat(1 << 20)}`, code: 'MANIFEST_TOO_LARGE' },
-];
-
-function errorOf(stdout: string): ErrorDocument['error'] {
-  return (JSON.parse(stdout) as ErrorDocument).error;
-}
-
-for (const one of MANIFESTS) {
-  test(`manifest: ${one.name}`, () => {
-    const folder = project({});
-    writeFileSync(`${folder}/lockstep.toml`, one.text);
-    const run = lockstep(['lock', folder, '--json', '-q']);
-    const error = errorOf(run.stdout);
-    assert.equal(error.code, one.code, run.stderr);
-    assert.notEqual(error.hint, '');
-    assert.equal(run.status, one.code === 'TIER_UNAVAILABLE' ? 3 : 2);
-    if (one.at !== undefined) assert.equal(`${error.at?.line}:${error.at?.column}`, one.at);
-    if (one.says !== undefined) assert.match(`${error.message} ${error.hint}`, one.says);
-  });
-}
+import { build, errorOf, leftovers, lockstep, manifest, project, type ProjectParts } from './lockstep.ts';
 
 interface LockCase {
   readonly name: string;
@@ -327,7 +209,7 @@ for (const one of BUILDS) {
 }
 
 test('a project cannot choose where its outputs land, what else is a source, or which commands run while it is locked', () => {
-  const code = (run: { stdout: string }): string => (JSON.parse(run.stdout) as ErrorDocument).error.code;
+  const code = (run: { stdout: string }): string => errorOf(run.stdout).code;
   const elsewhere = project({});
   const linked = project({});
   symlinkSync(elsewhere, `${linked}/lockstep-out`);
@@ -359,13 +241,13 @@ test('a lock that claims another origin than its files have is refused', () => {
   lockstep(['lock', folder, '-q']);
   const text = readFileSync(`${folder}/lockstep.lock`, 'utf8');
   writeFileSync(`${folder}/lockstep.lock`, text.replace('"uri":"directory"', '"uri":"https://example.org/x"'));
-  assert.equal((JSON.parse(lockstep(['build', folder, '--json', '-q']).stdout) as ErrorDocument).error.code, 'LOCK_INVALID');
+  assert.equal(errorOf(lockstep(['build', folder, '--json', '-q']).stdout).code, 'LOCK_INVALID');
 });
 
 test('a glob cannot hang the silo, and marks cannot be forged or flooded', () => {
   const glob = project({ steps: ["touch $(printf 'a%.0s' $(seq 200))"], outputs: '[[outputs]]\nfiles = "*a*a*a*a*a*a*a*a*a*a*a*a*b"' });
   const since = performance.now();
-  assert.equal((JSON.parse(build(glob, ['--json']).stdout) as ErrorDocument).error.cause, 'OUTPUT_MISSING');
+  assert.equal(errorOf(build(glob, ['--json']).stdout).cause, 'OUTPUT_MISSING');
   assert.ok(performance.now() - since < 10_000);
   const marks = project({ steps: ['for fd in /proc/1/fd/*; do echo "start 0" 2>/dev/null > $fd; done || :; echo x > out'] });
   assert.equal(build(marks).status, 0);
@@ -441,7 +323,7 @@ test('git+file: a link in place of .git is refused, and what it leads to keeps i
   symlinkSync(`${real}/.git`, `${bait}/.git`);
   const folder = project({ source: `ref = "git+file://${bait}#refs/tags/v1"` });
   const run = lockstep(['lock', folder, '--json', '-q']);
-  assert.equal((JSON.parse(run.stdout) as ErrorDocument).error.code, 'FETCH_REFUSED');
+  assert.equal(errorOf(run.stdout).code, 'FETCH_REFUSED');
   assert.equal(statSync(`${real}/.git`).mode & 0o777, 0o700);
 });
 

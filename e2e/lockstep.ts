@@ -121,3 +121,16 @@ export function leftovers(): string[] {
   );
   return run.stdout.split('\n').filter((line) => line.trim() !== '');
 }
+
+export interface ErrorData {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string;
+  readonly cause: string | null;
+  readonly at: { readonly file: string; readonly line: number; readonly column: number } | null;
+}
+
+/** The error that `--json` printed. */
+export function errorOf(stdout: string): ErrorData {
+  return (JSON.parse(stdout) as { error: ErrorData }).error;
+}

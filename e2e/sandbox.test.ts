@@ -9,6 +9,7 @@ import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { after, before, test } from 'node:test';
 import { build, leftovers, lockstep, project, SILO, temporaryFolder } from './lockstep.ts';
+import { EXAMPLE_JOB } from './silo-job.ts';
 
 /** perl's syscall: exits 0 unless the kernel answers EPERM (1) or ENOSYS (38). */
 const call = (number: number, ...args: readonly (number | string)[]): string =>
@@ -91,7 +92,7 @@ const PROBES: readonly Probe[] = [
   { name: 'open a netlink socket to the kernel’s crypto', attack: () => "perl -e 'exit(socket(S, 38, 5, 0) || $! + 0 == 97 ? 0 : 1)'" },
   { name: 'see a network interface', attack: () => '[ "$(grep -c \':\' /proc/net/dev)" -gt 1 ]' },
   { name: 'see a variable of the caller', attack: () => '[ -n "${LOCKSTEP_PROBE_SECRET-}" ]' },
-  { name: 'have a terminal', attack: () => ': < /dev/tty', control: () => 'true' },
+  { name: 'have a terminal', attack: () => ': < /dev/tty', control: () => "script -qec ': < /dev/tty' /dev/null" },
 ];
 
 test('a build cannot do what a process of the host can', () => {
@@ -150,31 +151,6 @@ test('the CPU count is what the definition declares, in every place that tells i
   assert.equal(readFileSync(`${folder}/lockstep-out/out`, 'utf8'), '1\n1\n1\n1\n1\n0\n');
 });
 
-const BASE_JOB = {
-  schema: 'lockstep-job/v1',
-  profile: 'build',
-  rootfs: { kind: 'host' },
-  inputs: [],
-  env: {},
-  steps: [{ name: 'echo', run: 'echo hi > out' }],
-  outputs: [{ kind: 'files', path: 'out' }],
-  fixed: {
-    path: '/build/source',
-    home: '/home/build',
-    user: 'build',
-    uid: 1000,
-    gid: 1000,
-    umask: 18,
-    hostname: 'lockstep',
-    cpus: 1,
-    sourceDate: 1_700_000_000,
-  },
-  limits: { memoryMb: 256, scratchMb: 64, pids: 64, timeoutSeconds: 30, transcriptMb: 4, outputFiles: 100, outputDepth: 10, outputMb: 64 },
-  ambient: { clock: null, directoryOrder: null, addressLayout: null, kernelName: null, cpuModel: null, memoryTotalMb: null, load: null },
-  network: 'none',
-  keepImage: null,
-};
-
 interface SiloResult {
   readonly status: string;
   readonly failure: { readonly code: string; readonly message: string } | null;
@@ -201,37 +177,37 @@ function smallRootfs(): string {
 }
 
 test('an environment that lays a link where the sandbox mounts is refused; without it, it works', () => {
-  assert.equal(runSilo({ ...BASE_JOB, rootfs: { kind: 'directory', path: smallRootfs() } }).failure, null);
+  assert.equal(runSilo({ ...EXAMPLE_JOB, rootfs: { kind: 'directory', path: smallRootfs() } }).failure, null);
   for (const name of ['proc', 'sys', 'dev', 'tmp', 'run', 'etc']) {
     const root = smallRootfs();
     rmSync(`${root}/${name}`, { recursive: true });
     symlinkSync('/tmp', `${root}/${name}`);
-    const { failure } = runSilo({ ...BASE_JOB, rootfs: { kind: 'directory', path: root } });
+    const { failure } = runSilo({ ...EXAMPLE_JOB, rootfs: { kind: 'directory', path: root } });
     assert.equal(failure?.code, 'ROOTFS_UNSAFE', `${name}: ${failure?.message}`);
   }
 });
 
 test('the silo refuses a job that it does not understand', () => {
   for (const job of [
-    { ...BASE_JOB, surprise: 1 },
-    { ...BASE_JOB, network: 'host' },
-    { ...BASE_JOB, inputs: [{ path: '../x', target: '/build/x', as: 'file', strip: 0 }] },
-    { ...BASE_JOB, env: { 'A=B': 'x' } },
-    { ...BASE_JOB, schema: 'v9' },
+    { ...EXAMPLE_JOB, surprise: 1 },
+    { ...EXAMPLE_JOB, network: 'host' },
+    { ...EXAMPLE_JOB, inputs: [{ path: '../x', target: '/build/x', as: 'file', strip: 0 }] },
+    { ...EXAMPLE_JOB, env: { 'A=B': 'x' } },
+    { ...EXAMPLE_JOB, schema: 'v9' },
   ]) {
     assert.equal(runSilo(job).failure?.code, 'JOB_INVALID');
   }
 });
 
 test('crun runs the same bundle', () => {
-  const { failure } = runSilo(BASE_JOB, ['--runtime', 'crun']);
+  const { failure } = runSilo(EXAMPLE_JOB, ['--runtime', 'crun']);
   assert.equal(failure, null, failure?.message);
 });
 
 test('readiness is a line on the given descriptor', () => {
   const scratch = temporaryFolder();
   mkdirSync(`${scratch}/inputs`);
-  writeFileSync(`${scratch}/job.json`, JSON.stringify(BASE_JOB));
+  writeFileSync(`${scratch}/job.json`, JSON.stringify(EXAMPLE_JOB));
   const run = spawnSync(SILO, ['run', scratch, '--ready-fd=3'], {
     stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
     env: { PATH: process.env['PATH'] ?? '', LOCKSTEP_NODE: process.execPath },

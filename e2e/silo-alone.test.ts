@@ -5,6 +5,7 @@ import { cpSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'nod
 import { test } from 'node:test';
 import { bundleSilo } from '../scripts/bundle.ts';
 import { ROOT, temporaryFolder } from './lockstep.ts';
+import { EXAMPLE_JOB } from './silo-job.ts';
 
 test('the silo runs from its own package, with nothing of the rest', async () => {
   const stage = temporaryFolder();
@@ -30,7 +31,15 @@ test('the silo runs from its own package, with nothing of the rest', async () =>
   const scratch = temporaryFolder();
   mkdirSync(`${scratch}/inputs`);
   writeFileSync(`${scratch}/inputs/greeting`, 'hello from inputs\n');
-  writeFileSync(`${scratch}/job.json`, exampleJob());
+  writeFileSync(
+    `${scratch}/job.json`,
+    JSON.stringify({
+      ...EXAMPLE_JOB,
+      inputs: [{ path: 'inputs/greeting', target: '/build/source/greeting', as: 'file', strip: 0 }],
+      steps: [{ name: 'build', run: 'echo building' }],
+      outputs: [{ kind: 'files', path: 'greeting' }],
+    }),
+  );
   const run = spawnSync(`${installed}/node_modules/.bin/lockstep-silo`, ['run', scratch], {
     encoding: 'utf8',
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LOCKSTEP_NODE: process.execPath },
@@ -47,39 +56,3 @@ test('the silo runs from its own package, with nothing of the rest', async () =>
   assert.equal(plan.status, 0);
   assert.equal((JSON.parse(plan.stdout) as { oci: { process: { noNewPrivileges: boolean } } }).oci.process.noNewPrivileges, true);
 });
-
-function exampleJob(): string {
-  return JSON.stringify({
-    schema: 'lockstep-job/v1',
-    profile: 'build',
-    rootfs: { kind: 'host' },
-    inputs: [{ path: 'inputs/greeting', target: '/build/source/greeting', as: 'file', strip: 0 }],
-    env: {},
-    steps: [{ name: 'build', run: 'echo building' }],
-    outputs: [{ kind: 'files', path: 'greeting' }],
-    fixed: {
-      path: '/build/source',
-      home: '/home/build',
-      user: 'build',
-      uid: 1000,
-      gid: 1000,
-      umask: 18,
-      hostname: 'lockstep',
-      cpus: 1,
-      sourceDate: 1_700_000_000,
-    },
-    limits: {
-      memoryMb: 256,
-      scratchMb: 64,
-      pids: 64,
-      timeoutSeconds: 30,
-      transcriptMb: 4,
-      outputFiles: 100,
-      outputDepth: 10,
-      outputMb: 64,
-    },
-    ambient: { clock: null, directoryOrder: null, addressLayout: null, kernelName: null, cpuModel: null, memoryTotalMb: null, load: null },
-    network: 'none',
-    keepImage: null,
-  });
-}

@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:https';
 import { after, before, test } from 'node:test';
-import { leftovers, lockstep, manifest, project, type Ran, startLockstep, temporaryFolder } from './lockstep.ts';
+import { leftovers, lockstep, project, type Ran, startLockstep, temporaryFolder } from './lockstep.ts';
 
 const served = new Map<string, Buffer>();
 let server: Server;
@@ -403,5 +403,4 @@ test('init writes a manifest that works for what it finds', async () => {
     assert.equal(lockstep(['init', folder, '-q']).status, 2, 'does not replace what is there');
   }
   assert.equal(lockstep(['init', temporaryFolder(), '-q']).status, 2, 'says when it finds nothing');
-  assert.ok(manifest({}).length > 0);
 });

@@ -1,0 +1,25 @@
+/** The smallest useful job.json (spec/scratch.md), for tests that run the silo by hand. */
+export const EXAMPLE_JOB = {
+  schema: 'lockstep-job/v1',
+  profile: 'build',
+  rootfs: { kind: 'host' },
+  inputs: [],
+  env: {},
+  steps: [{ name: 'echo', run: 'echo hi > out' }],
+  outputs: [{ kind: 'files', path: 'out' }],
+  fixed: {
+    path: '/build/source',
+    home: '/home/build',
+    user: 'build',
+    uid: 1000,
+    gid: 1000,
+    umask: 0o022,
+    hostname: 'lockstep',
+    cpus: 1,
+    sourceDate: 1_700_000_000,
+  },
+  limits: { memoryMb: 256, scratchMb: 64, pids: 64, timeoutSeconds: 30, transcriptMb: 4, outputFiles: 100, outputDepth: 10, outputMb: 64 },
+  ambient: { clock: null, directoryOrder: null, addressLayout: null, kernelName: null, cpuModel: null, memoryTotalMb: null, load: null },
+  network: 'none',
+  keepImage: null,
+} as const;
