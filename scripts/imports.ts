@@ -14,11 +14,16 @@ interface Rule {
 }
 
 export const IMPORT_TABLE: Readonly<Record<string, Rule>> = {
-  protocol: { workspaces: [], packages: ['@noble/curves', '@noble/hashes', 'smol-toml', 'toml-eslint-parser'], node: false },
+  protocol: {
+    workspaces: [],
+    packages: ['@noble/curves', '@noble/hashes', '@noble/post-quantum', 'smol-toml', 'toml-eslint-parser'],
+    node: false,
+  },
   silo: { workspaces: [], packages: [], node: true },
   store: { workspaces: ['protocol'], packages: [], node: true },
+  log: { workspaces: ['protocol', 'store'], packages: ['@noble/post-quantum'], node: true },
   builder: { workspaces: ['protocol', 'store'], packages: ['smol-toml'], node: true },
-  cli: { workspaces: ['protocol', 'store', 'builder'], packages: ['commander'], node: true },
+  cli: { workspaces: ['protocol', 'store', 'log', 'builder'], packages: ['commander'], node: true },
 };
 
 /** Names that say nothing of what is inside. */
@@ -56,7 +61,7 @@ function problemOf(file: string, owner: string, rule: Rule, specifier: string): 
   if (specifier.startsWith('node:'))
     return rule.node ? [] : [`${file}: imports ${specifier}, but ${owner} runs in a browser. Take what it needs as an argument.`];
   if (specifier.startsWith('.'))
-    return /(?:\.\.\/){3,}(?:silo|store|builder|cli|protocol)\//.test(specifier)
+    return /(?:\.\.\/){3,}(?:silo|store|log|builder|cli|protocol)\//.test(specifier)
       ? [`${file}: reaches into another package by path (${specifier}). Import it by its name.`]
       : [];
   const workspace = /^@lockstep\/([^/]+)/.exec(specifier)?.[1];

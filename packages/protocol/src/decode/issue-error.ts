@@ -17,3 +17,8 @@ export function formatPath(path: JsonPath): string {
   if (path.length === 0) return 'the document';
   return path.map((part, index) => (typeof part === 'number' ? `[${part}]` : index === 0 ? part : `.${part}`)).join('');
 }
+
+/** One issue as a clause of a sentence. */
+export function formatIssue(one: Issue): string {
+  return `${formatPath(one.path)}: expected ${one.expected}, found ${one.found}`;
+}

@@ -1,0 +1,79 @@
+/** The folder of a log's operator: its key, what it is called, whom it asks to witness, and the public files. */
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { type WitnessPolicy, parseWitnessPolicy } from '@lockstep/protocol/checkpoint/witness-policy';
+import { isOrigin } from '@lockstep/protocol/checkpoint/checkpoint';
+import { nullable, oneOf, table, text } from '@lockstep/protocol/decode/decode';
+import { issueError } from '@lockstep/protocol/decode/issue-error';
+import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
+import { parseJson } from '@lockstep/protocol/json/parse';
+import { isKeyName, makeVerifierKey, type VerifierKey } from '@lockstep/protocol/note/verifier-key';
+import { type Cells, folderCells } from '@lockstep/store/cells';
+import { createDurably } from '@lockstep/store/durable';
+import { folderFiles, type LogFiles } from '../files/log-files.ts';
+import { folderStaging, type Staging } from '../files/staging.ts';
+import { type NoteSigner, openEd25519Key } from '../key/log-key.ts';
+import { folderSource, type LogSource } from '../source/log-source.ts';
+
+export interface LogHome {
+  readonly root: string;
+  readonly origin: string;
+  readonly key: VerifierKey;
+  readonly signer: NoteSigner;
+  /** null: nobody has to witness, and every verdict says so. */
+  readonly witnesses: WitnessPolicy | null;
+  readonly files: LogFiles;
+  readonly staging: Staging;
+  /** The store of its own: whoever swaps the checkpoint there goes on, everybody else starts again. */
+  readonly cells: Cells;
+  readonly source: LogSource;
+}
+
+const decode = table({
+  schema: oneOf(['lockstep-log/v1'] as const),
+  origin: text('an origin', isOrigin, 255),
+  witness_policy: nullable(text('a witness policy', () => true, 1 << 20)),
+});
+
+/** @throws LockstepError LOG_UNUSABLE when there is a log already */
+export function initLog(root: string, origin: string, witnessPolicy: string | null): LogHome {
+  if (!isKeyName(origin) || !isOrigin(origin))
+    throw new LockstepError(
+      'USAGE',
+      `${JSON.stringify(origin)} is no origin for a log`,
+      'Use an address without a scheme, which will not change: log.example.org/farm.',
+    );
+  if (witnessPolicy !== null) parseWitnessPolicy(witnessPolicy, 'the witness policy');
+  mkdirSync(root, { recursive: true, mode: 0o700 });
+  const made = createDurably(
+    `${root}/log.json`,
+    `${JSON.stringify({ schema: 'lockstep-log/v1', origin, witness_policy: witnessPolicy })}\n`,
+  );
+  if (!made) throw new LockstepError('LOG_UNUSABLE', `${root} has a log already`, 'Choose another folder; a log is never started again.');
+  return openLogHome(root);
+}
+
+/** @throws LockstepError LOG_UNUSABLE, KEY_INVALID */
+export function openLogHome(root: string): LogHome {
+  const file = `${root}/log.json`;
+  if (!existsSync(file))
+    throw new LockstepError(
+      'LOG_UNUSABLE',
+      `${root} is not the folder of a log’s operator`,
+      `Make one: lockstep log init ${root} --origin NAME.`,
+    );
+  const decoded = decode(parseJson(readFileSync(file), file), []);
+  if (!decoded.ok) throw issueError('LOG_UNUSABLE', decoded.issues, () => ({ file, line: 1, column: 1 }));
+  const { origin, witness_policy: witnessPolicy } = decoded.value;
+  const signer = openEd25519Key(`${root}/keys/log.pem`);
+  return {
+    root,
+    origin,
+    key: makeVerifierKey(origin, 'ed25519', signer.publicKey),
+    signer,
+    witnesses: witnessPolicy === null ? null : parseWitnessPolicy(witnessPolicy, file),
+    files: folderFiles(`${root}/public`, `${root}/locks`),
+    staging: folderStaging(`${root}/staging`),
+    cells: folderCells(`${root}/cells`),
+    source: folderSource(`${root}/public`, root),
+  };
+}

@@ -1,0 +1,251 @@
+/**
+ * Gives entries their place, for good. One group at a time:
+ *   stage the group's files (durable) → sign the new checkpoint → compare-and-swap it in the store of its own →
+ *   write the public files → collect cosignatures → publish the checkpoint → answer.
+ * Two sequencers that race lose nothing and never fork: whoever swaps first goes on, the other reads what was decided and
+ * starts again. A crash anywhere leaves either the old state, or the new one with its staged files to be written again.
+ */
+import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
+import { type Checkpoint, formatCheckpointText } from '@lockstep/protocol/checkpoint/checkpoint';
+import type { Sha256 } from '@lockstep/protocol/digest/digest';
+import { statementPath } from '@lockstep/protocol/log-entry/statement-path';
+import { leafHash, sameHash } from '@lockstep/protocol/merkle/hash';
+import { EMPTY_TREE, growTree, rootOf, type TreeEdge } from '@lockstep/protocol/merkle/growing-tree';
+import { formatEntryBundle } from '@lockstep/protocol/merkle/entry-bundle';
+import { newTiles, TILE_WIDTH, tilePath } from '@lockstep/protocol/merkle/tile';
+import { formatNote } from '@lockstep/protocol/note/note';
+import { toUtf8 } from '@lockstep/protocol/bytes/utf8';
+import { readEntries } from '../source/tree-reader.ts';
+import { replay } from '../source/replay.ts';
+import type { LogHome } from './log-home.ts';
+import { publishCheckpoint, refuseRollBack, type WitnessClient } from './publish.ts';
+import { formatState, parseState, type SequencedState, STATE_CELL } from './sequenced-state.ts';
+import type { CheckedSubmission } from './submission.ts';
+
+export interface Sequencer {
+  /** Resolves when the checkpoint that covers it is published. @returns its index */
+  append(submission: CheckedSubmission): Promise<number>;
+  /** The published checkpoint, with every signature. */
+  published(): string;
+  /** Waits for what is under way. */
+  close(): Promise<void>;
+}
+
+/** What one fsync carries at most. */
+const MAX_GROUP = 4096;
+const MAX_GROUP_BYTES = 64 << 20;
+/** Answers to a repeated submission without a second entry: the client's answer was lost, not its entry. */
+const REMEMBERED = 65_536;
+/** Groups after which staged files whose public copies are on the disk are removed. */
+const FLUSH_EVERY = 64;
+/** A racing sequencer that wins every time is a fault of the set-up. */
+const MAX_LOST_RACES = 1000;
+
+interface Waiting {
+  readonly submission: CheckedSubmission;
+  readonly done: (index: number) => void;
+  readonly failed: (error: unknown) => void;
+}
+
+/** What a sequencer believes, all of it checked: the cell's text, its checkpoint, the right edge, the last partial bundle. */
+interface Known {
+  readonly cell: string | null;
+  readonly state: SequencedState | null;
+  readonly edge: TreeEdge;
+  readonly partial: readonly Uint8Array[];
+}
+
+/** @throws LockstepError LOG_CORRUPT, LOG_INCONSISTENT, LOG_ROLLED_BACK, WITNESSES_MISSING */
+export async function openSequencer(home: LogHome, witnesses: WitnessClient | null): Promise<Sequencer> {
+  const remembered = new Map<string, number>();
+  const remember = (entry: Uint8Array, index: number): void => {
+    remembered.set(keyOf(entry), index);
+    if (remembered.size > REMEMBERED) for (const oldest of remembered.keys()) return void remembered.delete(oldest);
+  };
+  let known = await load(home, { cell: null, state: null, edge: EMPTY_TREE, partial: [] }, remember);
+  await refuseRollBack(home, known.state?.checkpoint ?? emptyCheckpoint(home), witnesses);
+  let published = await publish(home, known, witnesses);
+  let groups = 0;
+  const waiting: Waiting[] = [];
+  let running: Promise<void> | null = null;
+
+  const run = async (): Promise<void> => {
+    while (waiting.length > 0) {
+      const group = takeGroup(waiting);
+      try {
+        const fresh = new Map<string, CheckedSubmission>();
+        for (const { submission } of group) fresh.set(keyOf(submission.entry), submission);
+        known = await sequence(home, known, fresh, remembered, remember);
+        published = await publish(home, known, witnesses);
+        if (++groups % FLUSH_EVERY === 0) await tidy(home, known);
+        for (const { submission, done } of group) done(remembered.get(keyOf(submission.entry)) ?? -1);
+      } catch (error) {
+        for (const { failed } of group) failed(error);
+        // What was kept may have moved on or not: read it again before anything else is signed.
+        known = await load(home, known, remember).catch((again: unknown) => {
+          for (const { failed } of waiting.splice(0)) failed(again);
+          throw again;
+        });
+      }
+    }
+  };
+  /** `running` is cleared in the same turn in which the queue was found empty, so that nobody waits for a run that is over. */
+  const start = async (): Promise<void> => {
+    await new Promise((resolve) => setImmediate(resolve));
+    try {
+      while (waiting.length > 0) await run();
+    } catch {
+      // Whoever waited was told; the next call begins anew.
+    } finally {
+      running = null;
+    }
+  };
+  return {
+    append: (submission) =>
+      new Promise((done, failed) => {
+        waiting.push({ submission, done, failed });
+        running ??= start();
+      }),
+    published: () => published,
+    async close() {
+      while (running !== null) await running;
+      if (known.state !== null) await tidy(home, known);
+    },
+  };
+}
+
+function keyOf(entry: Uint8Array): string {
+  return Buffer.from(leafHash(entry)).toString('base64');
+}
+
+function emptyCheckpoint(home: LogHome): Checkpoint {
+  return { origin: home.origin, size: 0, root: rootOf(EMPTY_TREE), extensions: [] };
+}
+
+function takeGroup(waiting: Waiting[]): Waiting[] {
+  let bytes = 0;
+  let count = 0;
+  while (count < waiting.length && count < MAX_GROUP && (count === 0 || bytes < MAX_GROUP_BYTES))
+    bytes += waiting[count++]?.submission.statement.length ?? 0;
+  return waiting.splice(0, count);
+}
+
+/** Reads what was decided, writes the public files that it implies, and replays from where `from` stood. */
+async function load(home: LogHome, from: Known, onEntry: (entry: Uint8Array, index: number) => void): Promise<Known> {
+  const cell = home.cells.get(STATE_CELL);
+  if (cell === null) {
+    if ((await home.files.read('checkpoint')) !== null)
+      throw new LockstepError(
+        'LOG_ROLLED_BACK',
+        'There is a published checkpoint, and nothing in the store that keeps the last one',
+        'Restore the cells from a backup that is as new as what was published. Starting without would fork the log.',
+      );
+    return { cell, state: null, edge: EMPTY_TREE, partial: [] };
+  }
+  const state = parseState(cell, home.key);
+  if (from.edge.size > state.checkpoint.size)
+    throw new LockstepError('LOG_ROLLED_BACK', 'The kept checkpoint went back while this process ran', 'Find out who restored the store.');
+  await applyStaged(home, state);
+  const edge = await replay(home.source, from.edge, state.checkpoint, ({ index, bytes }) => onEntry(bytes, index));
+  const width = edge.size % TILE_WIDTH;
+  const partial = width === 0 ? [] : await readEntries(home.source, { level: 'entries', index: Math.floor(edge.size / TILE_WIDTH), width });
+  return { cell, state, edge, partial };
+}
+
+/** A staged group whose public files may not all be written: the process that decided it may have died. */
+async function applyStaged(home: LogHome, state: SequencedState): Promise<void> {
+  let staged: Awaited<ReturnType<typeof home.staging.get>>;
+  try {
+    staged = await home.staging.get(state.staged);
+  } catch (error) {
+    throw new LockstepError(
+      'LOG_CORRUPT',
+      `A staged group is damaged: ${error instanceof Error ? error.message : String(error)}`,
+      'Check the disk. If the public files are whole (lockstep log verify), remove the staged file.',
+    );
+  }
+  for (const [path, bytes] of staged ?? []) {
+    const present = await home.files.read(path);
+    if (present === null || !sameHash(present, bytes)) await home.files.write(path, bytes);
+  }
+}
+
+async function sequence(
+  home: LogHome,
+  start: Known,
+  fresh: ReadonlyMap<string, CheckedSubmission>,
+  remembered: ReadonlyMap<string, number>,
+  remember: (entry: Uint8Array, index: number) => void,
+): Promise<Known> {
+  let known = start;
+  for (let lost = 0; lost < MAX_LOST_RACES; lost++) {
+    const added = [...fresh].filter(([key]) => !remembered.has(key)).map(([, submission]) => submission);
+    if (added.length === 0) return known;
+    const next = await commit(home, known, added);
+    if (next !== null) {
+      for (const [offset, { entry }] of added.entries()) remember(entry, known.edge.size + offset);
+      return next;
+    }
+    known = await load(home, known, remember);
+  }
+  throw new LockstepError('LOG_BUSY', 'Another sequencer was faster every time', 'Run one sequencer for a log.');
+}
+
+/** null when another sequencer was faster: then nothing of this was decided. */
+async function commit(home: LogHome, known: Known, added: readonly CheckedSubmission[]): Promise<Known | null> {
+  const { edge, tiles } = growTree(
+    known.edge,
+    added.map(({ entry }) => leafHash(entry)),
+  );
+  const entries = [...known.partial, ...added.map(({ entry }) => entry)];
+  const first = known.edge.size - known.partial.length;
+  const files = new Map<string, Uint8Array>();
+  for (const { digest, statement } of added) files.set(statementPath(digest), statement);
+  for (const tile of newTiles(known.edge.size, edge.size)) {
+    if (tile.level !== 'entries') continue;
+    const from = tile.index * TILE_WIDTH - first;
+    files.set(tilePath(tile), formatEntryBundle(entries.slice(from, from + tile.width)));
+  }
+  for (const [path, bytes] of tiles) files.set(path, bytes);
+  const staged: Sha256 = await home.staging.put(files);
+  const checkpoint: Checkpoint = { origin: home.origin, size: edge.size, root: rootOf(edge), extensions: [] };
+  const note = signCheckpoint(home, checkpoint);
+  const cell = formatState(note, staged);
+  if (!swapKnowingly(home, known.cell, cell)) {
+    await home.staging.remove(staged);
+    return null;
+  }
+  for (const [path, bytes] of files) await home.files.write(path, bytes);
+  return {
+    cell,
+    state: { checkpoint, note, staged },
+    edge,
+    partial: entries.slice(Math.floor(edge.size / TILE_WIDTH) * TILE_WIDTH - first),
+  };
+}
+
+/** A store may fail after it has done what it was asked: then what it holds says what happened. */
+function swapKnowingly(home: LogHome, expected: string | null, next: string): boolean {
+  try {
+    return home.cells.swap(STATE_CELL, expected, next);
+  } catch (error) {
+    if (home.cells.get(STATE_CELL) === next) return true;
+    throw error;
+  }
+}
+
+function signCheckpoint(home: LogHome, checkpoint: Checkpoint): string {
+  const text = formatCheckpointText(checkpoint);
+  return formatNote({ text, signatures: [{ name: home.key.name, keyId: home.key.keyId, signature: home.signer.sign(toUtf8(text)) }] });
+}
+
+async function publish(home: LogHome, known: Known, witnesses: WitnessClient | null): Promise<string> {
+  return known.state === null ? '' : publishCheckpoint(home, known.state, witnesses);
+}
+
+/** Removes staged groups once all that they hold is on the disk under its public name. The last one stays: its cell names it. */
+async function tidy(home: LogHome, known: Known): Promise<void> {
+  const before = await home.staging.list();
+  await home.files.flush();
+  for (const digest of before) if (digest !== known.state?.staged) await home.staging.remove(digest);
+}

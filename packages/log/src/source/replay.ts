@@ -1,0 +1,74 @@
+/** Reads entries from where one stood, hashes them again, and holds every tile against what the entries hash to. */
+import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
+import { leafHash, sameHash, type TreeHash } from '@lockstep/protocol/merkle/hash';
+import { growTree, rootOf, type TreeEdge } from '@lockstep/protocol/merkle/growing-tree';
+import { newTiles, parseTilePath, TILE_WIDTH, tilePath } from '@lockstep/protocol/merkle/tile';
+import type { TreeHead } from '@lockstep/protocol/merkle/proof';
+import type { LogSource } from './log-source.ts';
+import { readEntries, readTile } from './tree-reader.ts';
+
+export interface ReplayedEntry {
+  readonly index: number;
+  readonly bytes: Uint8Array;
+  readonly hash: TreeHash;
+}
+
+/** Entries that are hashed at once: full tiles are compared before more is read. */
+const STRIDE = TILE_WIDTH * 16;
+
+/**
+ * @param onEntry is given every new entry, in order, before the tree is known to be the right one
+ * @throws LockstepError LOG_CORRUPT when a stored byte differs; LOG_INCONSISTENT when the entries are not those of the checkpoint
+ */
+export async function replay(
+  source: LogSource,
+  from: TreeEdge,
+  to: TreeHead,
+  onEntry: (entry: ReplayedEntry) => void = () => undefined,
+): Promise<TreeEdge> {
+  let edge = from;
+  while (edge.size < to.size) {
+    const end = Math.min(to.size, (Math.floor(edge.size / STRIDE) + 1) * STRIDE);
+    const hashes: TreeHash[] = [];
+    for (let index = Math.floor(edge.size / TILE_WIDTH); index * TILE_WIDTH < end; index++) {
+      const start = index * TILE_WIDTH;
+      const width = Math.min(TILE_WIDTH, to.size - start);
+      const entries = await readEntries(source, { level: 'entries', index, width });
+      for (const [offset, bytes] of entries.entries()) {
+        const at = start + offset;
+        if (at < edge.size || at >= end) continue;
+        const hash = leafHash(bytes);
+        hashes.push(hash);
+        onEntry({ index: at, bytes, hash });
+      }
+    }
+    const grown = growTree(edge, hashes);
+    for (const [path, bytes] of grown.tiles) {
+      const tile = parseTilePath(path);
+      // A partial tile within the tree was never written, or may be gone.
+      if (tile === null || (tile.width < TILE_WIDTH && end !== to.size)) continue;
+      if (!sameHash(await readTile(source, tile), bytes)) throw corrupt(source, path);
+    }
+    edge = grown.edge;
+  }
+  if (!sameHash(rootOf(edge), to.root))
+    throw new LockstepError(
+      'LOG_INCONSISTENT',
+      `The entries of ${source.name} do not hash to the root that its checkpoint of size ${to.size} names`,
+      'Do not rely on this log. Keep the checkpoint and the files: they prove it. Get the log from a mirror.',
+    );
+  return edge;
+}
+
+/** The paths of the files that make up a tree, without statements. */
+export function pathsOfTree(size: number): string[] {
+  return [...newTiles(0, size)].map(tilePath);
+}
+
+function corrupt(source: LogSource, path: string): LockstepError {
+  return new LockstepError(
+    'LOG_CORRUPT',
+    `${source.name}: ${path} does not hold the hashes of its entries`,
+    'Check the disk; restore the file from a backup or a mirror. Nothing is signed over it.',
+  );
+}

@@ -1,0 +1,58 @@
+/** Sigstore bundles of what a log has: the document, its entry, the proof, the checkpoint. */
+import { createHash } from 'node:crypto';
+import { type Bundle } from '@lockstep/protocol/bundle/bundle';
+import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
+import { isSignedEntry, type LogEntry, parseLogEntry } from '@lockstep/protocol/log-entry/log-entry';
+import { parsePae, statementPath } from '@lockstep/protocol/log-entry/statement-path';
+import { TILE_WIDTH } from '@lockstep/protocol/merkle/tile';
+import { noteKeyHash, type VerifierKey } from '@lockstep/protocol/note/verifier-key';
+import { type LogSource, MAX_STATEMENT_BYTES } from '../source/log-source.ts';
+import { proveInclusion, readEntries } from '../source/tree-reader.ts';
+import type { LogView } from './log-view.ts';
+
+export interface ResolvedStatement {
+  readonly payloadType: string;
+  readonly payload: Uint8Array;
+}
+
+/** What an entry is about, read from beside the tiles; null when it is not there, or is other bytes: then it is opaque. */
+export async function resolveStatement(source: LogSource, entry: LogEntry): Promise<ResolvedStatement | null> {
+  const bytes = await source.read(statementPath(entry.digest), MAX_STATEMENT_BYTES);
+  if (bytes === null || createHash('sha256').update(bytes).digest('hex') !== entry.digest) return null;
+  return parsePae(bytes);
+}
+
+export async function readEntry(source: LogSource, index: number, size: number): Promise<Uint8Array> {
+  if (index < 0 || index >= size)
+    throw new LockstepError('USAGE', `There is no entry ${index}: the log has ${size}`, 'Indexes count from 0.');
+  const tile = Math.floor(index / TILE_WIDTH);
+  const entries = await readEntries(source, { level: 'entries', index: tile, width: Math.min(TILE_WIDTH, size - tile * TILE_WIDTH) });
+  const entry = entries[index % TILE_WIDTH];
+  if (entry === undefined) throw new TypeError('a bundle of entries is shorter than it was checked to be');
+  return entry;
+}
+
+/** @throws LockstepError LOG_CORRUPT when what was signed is no longer beside the tiles */
+export async function makeBundle(source: LogSource, key: VerifierKey, view: LogView, index: number): Promise<Bundle> {
+  const entry = await readEntry(source, index, view.checkpoint.size);
+  const parsed = parseLogEntry(entry);
+  const statement = await resolveStatement(source, parsed);
+  if (statement === null || !isSignedEntry(parsed))
+    throw new LockstepError(
+      'LOG_CORRUPT',
+      `${source.name}: entry ${index} is opaque: ${statementPath(parsed.digest)} is missing or is other bytes`,
+      'Get the file from a mirror.',
+    );
+  return {
+    ...statement,
+    signature: parsed.signature,
+    keyHint: parsed.key.id,
+    entry,
+    index,
+    logId: noteKeyHash(key.name, key.type, key.publicKey),
+    proof: await proveInclusion(source, index, view.checkpoint.size),
+    treeSize: view.checkpoint.size,
+    root: view.checkpoint.root,
+    checkpoint: view.text,
+  };
+}
