@@ -1,10 +1,8 @@
 /** Sigstore trusted root (protobuf-specs `sigstore_trustroot.proto`, in its JSON) for verifiers that this project did not write. */
 import { toBase64 } from '../bytes/base64.ts';
+import { ed25519Spki } from '../key/ed25519.ts';
 import type { Json } from '../json/parse.ts';
 import { noteKeyHash, type VerifierKey } from '../note/verifier-key.ts';
-
-/** SubjectPublicKeyInfo of RFC 8410 for Ed25519, up to the key. */
-const ED25519_SPKI = Uint8Array.from([0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00]);
 
 /** @param start RFC 3339; from when the logs' keys count */
 export function trustedRootOf(logs: readonly VerifierKey[], start: string): Json {
@@ -15,7 +13,7 @@ export function trustedRootOf(logs: readonly VerifierKey[], start: string): Json
       baseUrl: `https://${key.name}`,
       hashAlgorithm: 'SHA2_256',
       publicKey: {
-        rawBytes: toBase64(Uint8Array.from([...ED25519_SPKI, ...key.publicKey])),
+        rawBytes: toBase64(ed25519Spki(key.publicKey)),
         keyDetails: 'PKIX_ED25519',
         validFor: { start },
       },

@@ -1,8 +1,8 @@
 /** Opens a signed checkpoint: who of those that are known has signed it. */
-import { ed25519 } from '@noble/curves/ed25519.js';
 import { ml_dsa44 } from '@noble/post-quantum/ml-dsa.js';
 import { toUtf8 } from '../bytes/utf8.ts';
 import { LockstepError } from '../error/lockstep-error.ts';
+import { verifyEd25519 } from '../key/ed25519.ts';
 import { type Note, type NoteSignature, parseNote } from '../note/note.ts';
 import type { VerifierKey } from '../note/verifier-key.ts';
 import { type Checkpoint, parseCheckpointText } from './checkpoint.ts';
@@ -84,15 +84,6 @@ function checkSignature(key: VerifierKey, note: Note, checkpoint: Checkpoint, si
   const stamped = parseTimestamped(signature.signature, ML_DSA_44_BYTES);
   if (stamped === null) return false;
   return verifyMlDsa(key.publicKey, mlDsaCosignatureMessage(key.name, checkpoint, stamped.time), stamped.signature) ? stamped.time : false;
-}
-
-/** RFC 8032, with the strict equation: one signature is valid or not, whoever looks. */
-export function verifyEd25519(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
-  try {
-    return signature.length === ED25519_BYTES && ed25519.verify(signature, message, publicKey, { zip215: false });
-  } catch {
-    return false;
-  }
 }
 
 function verifyMlDsa(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {

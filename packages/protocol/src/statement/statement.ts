@@ -60,7 +60,7 @@ const externalParameters = table({
   definition: anyJson,
 });
 
-const variation = table({ ambient: record(/^[a-z_]+$/, anyJson, 32) });
+const variation = table({ ambient: record(/^[a-z_-]+$/, anyJson, 32) });
 
 const internalParameters = table({
   build_id: hex(64, 'build id'),
