@@ -30,6 +30,8 @@ export interface Settings {
   /** Never touch the network: everything comes from the content store. */
   readonly offline: boolean;
   readonly version: string;
+  /** The builder's attestation key (ECDSA P-256, PEM). */
+  readonly keyFile: string;
 }
 
 export interface Context {

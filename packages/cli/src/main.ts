@@ -1,7 +1,11 @@
 #!/usr/bin/env node
 /** `lockstep`: one file per verb, each loaded when it is called, so that starting costs nothing for what is not used. */
-import { Command, CommanderError, Option } from 'commander';
+import { Command, CommanderError } from 'commander';
 import { EXIT } from './exit-code.ts';
+import { addLogCommands } from './commands/log.ts';
+import { json, offline, quiet } from './commands/common-options.ts';
+import { addPolicyCommands } from './commands/policy.ts';
+import { addQuorumCommands } from './commands/quorum.ts';
 import { VERSION } from './version.ts';
 
 const program = new Command('lockstep')
@@ -10,10 +14,6 @@ const program = new Command('lockstep')
   .showHelpAfterError('(run with --help for usage)')
   .enablePositionalOptions()
   .addHelpText('after', '\nExit codes: 0 ok, 1 failed, 2 usage, 3 host cannot, 4 not reproducible, 5 refused, 6 verification failed');
-
-const json = (): Option => new Option('--json', 'print one JSON document with the result');
-const quiet = (): Option => new Option('-q, --quiet', 'no progress');
-const offline = (): Option => new Option('--offline', 'use the content store only, never the network');
 
 program
   .command('init')
@@ -43,6 +43,7 @@ program
   .option('--dry-run', 'print the plan (mounts, limits, steps) and build nothing')
   .option('--vary', 'build again, identically and then under variations; name what makes a difference')
   .option('--only <names>', 'with --vary: only these variations, separated by commas')
+  .option('--round <opening>', 'build under the conditions that this opening of a round dealt to this builder')
   .addOption(offline())
   .addOption(json())
   .addOption(quiet())
@@ -62,25 +63,48 @@ program
 
 program
   .command('verify')
-  .description('the verdict on a file, step by step, offline')
+  .description('the verdict on a file, step by step: by a builder’s key, or by a policy')
   .argument('<file>', 'the file to verify')
-  .option('--attestation <file>', 'its attestation (default: the one *.intoto.json beside it)')
-  .option('--key <pem>', 'a public key to trust')
-  .option('--policy <file>', 'a policy: which keys and sources count')
+  .option('--key <pem>', 'one builder’s public key to trust')
+  .option('--attestation <file>', 'with --key: its attestation (default: the one *.intoto.json beside it)')
+  .option('--root <file>', 'the root.json to trust')
+  .option('--policy <folder>', 'with --root: the signed policy')
+  .option('--log <where>', 'with --root: a log or its mirror, folder or http(s) address')
+  .option('--evidence <folder>', 'with --root: bundles instead of a log (default: beside the file)')
   .option('--source <ref>', 'the source_ref that is expected')
-  .option('--farm <id>', 'the farm_id that is expected')
+  .option('--farm <id>', 'with --key: the farm_id that is expected')
   .option('--build-id <sha256>', 'the build id that is expected')
-  .option('--environment <sha256>', 'the environment that is expected')
+  .option('--environment <sha256>', 'with --key: the environment that is expected')
   .addOption(json())
   .addOption(quiet())
   .action(async (file: string, options) => (await import('./verbs/verify.ts')).verifyVerb(file, options));
 
 program
-  .command('key')
-  .description('the public half of this builder’s attestation key, as PEM')
+  .command('compare')
+  .description('what differs in two results of one definition, and which condition makes the difference')
+  .argument('<first>', 'an attestation, or the folder with it and its outputs')
+  .argument('<second>', 'another')
+  .option('--no-build', 'only compare; do not build to find the cause')
+  .addOption(offline())
+  .addOption(json())
+  .addOption(quiet())
+  .action(async (first: string, second: string, options) => (await import('./verbs/compare.ts')).compareVerb(first, second, options));
+
+addQuorumCommands(program);
+addPolicyCommands(program);
+addLogCommands(program);
+
+const key = program.command('key').description('the public half of this builder’s attestation key, as PEM');
+key
   .addOption(json())
   .addOption(quiet())
   .action(async (options) => (await import('./verbs/key.ts')).keyVerb(options));
+key
+  .command('make')
+  .description('a new ECDSA P-256 key for a coordinator or an arbiter; prints its public half')
+  .argument('<file>', 'where to write it')
+  .addOption(json())
+  .action(async (file: string, options) => (await import('./verbs/key.ts')).keyMakeVerb(file, options));
 
 program
   .command('doctor')

@@ -3,7 +3,8 @@ import { existsSync } from 'node:fs';
 import type { Context, Settings } from '@lockstep/builder/context';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { farmIdWarnings, isFarmId, FARM_ID_FORM } from '@lockstep/protocol/farm-id/farm-id';
-import { defaultStorePath, openStore } from '@lockstep/store/store';
+import { defaultStorePath, openStore, type Store } from '@lockstep/store/store';
+import { defaultKeyFile } from '@lockstep/builder/attest/key';
 import { exitCodeOf } from './exit-code.ts';
 import { harmless } from './show/harmless.ts';
 import { plainProgress, type ShownProgress } from './show/plain.ts';
@@ -25,7 +26,7 @@ export interface Session {
 /** A farm that nobody has named yet. */
 const UNNAMED_FARM = 'unnamed-home-1';
 
-function settingsFrom(env: Readonly<Record<string, string | undefined>>, offline: boolean): Settings {
+function settingsFrom(env: Readonly<Record<string, string | undefined>>, offline: boolean, store: Store): Settings {
   const farmId = env['LOCKSTEP_FARM_ID'] ?? UNNAMED_FARM;
   if (!isFarmId(farmId))
     throw new LockstepError('FARM_ID_INVALID', `LOCKSTEP_FARM_ID is ${JSON.stringify(farmId.slice(0, 80))}`, `Use ${FARM_ID_FORM}.`);
@@ -40,6 +41,7 @@ function settingsFrom(env: Readonly<Record<string, string | undefined>>, offline
     silo: findSilo(),
     offline,
     version: VERSION,
+    keyFile: env['LOCKSTEP_KEY'] ?? defaultKeyFile(store),
   };
 }
 
@@ -63,10 +65,11 @@ export async function runVerb(options: CommonOptions, verb: (session: Session) =
     process.stdout.write(options.json === true ? `${JSON.stringify(data)}\n` : text === '' ? '' : `${harmless(text)}\n`);
   };
   try {
-    const settings = settingsFrom(process.env, options.offline === true);
+    const store = openStore(defaultStorePath(process.env));
+    const settings = settingsFrom(process.env, options.offline === true, store);
     if (process.env['LOCKSTEP_FARM_ID'] !== undefined) for (const warning of farmIdWarnings(settings.farmId)) progress.warn(warning);
     const context: Context = {
-      store: openStore(defaultStorePath(process.env)),
+      store,
       settings,
       progress,
       now: () => Date.now() / 1000,

@@ -1,6 +1,7 @@
 /** The builder's attestation key: ECDSA P-256, made on first use, readable by its owner only, never visible inside a build. */
 import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
-import { chmodSync, existsSync, lstatSync, readFileSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { createDurably, writeDurably } from '@lockstep/store/durable';
 import type { Store } from '@lockstep/store/store';
@@ -14,14 +15,15 @@ export interface AttestationKey {
   sign(message: Uint8Array): Uint8Array;
 }
 
-export function attestationKeyPath(store: Store): string {
+/** Where the key lies unless LOCKSTEP_KEY says otherwise. */
+export function defaultKeyFile(store: Store): string {
   return `${store.keys}/attestation.pem`;
 }
 
 /** Makes the key where there is none. Two processes that race agree on one. */
-export function openAttestationKey(store: Store): AttestationKey {
-  const path = attestationKeyPath(store);
+export function openAttestationKey(path: string): AttestationKey {
   if (!existsSync(path)) {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     createDurably(path, privateKey.export({ type: 'pkcs8', format: 'pem' }), 0o600);
     chmodSync(path, 0o600);
@@ -38,7 +40,7 @@ export function openAttestationKey(store: Store): AttestationKey {
   if (publicKey.asymmetricKeyDetails?.namedCurve !== 'prime256v1')
     throw new LockstepError('KEY_INVALID', `${path} is not an ECDSA P-256 key`, 'Move it away and let a new one be made.');
   const spki = publicKey.export({ type: 'spki', format: 'der' });
-  const publicPath = `${store.keys}/attestation.pub.pem`;
+  const publicPath = `${path.replace(/\.pem$/, '')}.pub.pem`;
   if (!existsSync(publicPath)) writeDurably(publicPath, publicKey.export({ type: 'spki', format: 'pem' }));
   return { id: createHash('sha256').update(spki).digest('hex'), spki, sign: (message) => sign('sha256', message, key) };
 }

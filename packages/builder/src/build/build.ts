@@ -10,6 +10,7 @@ import { formatEnvelope, IN_TOTO_PAYLOAD, pae } from '@lockstep/protocol/dsse/en
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { canonicalBytes } from '@lockstep/protocol/json/canonical';
 import type { Json } from '@lockstep/protocol/json/parse';
+import type { Ambient } from '@lockstep/protocol/variation/deal';
 import { statementOfBuild } from '@lockstep/protocol/provenance/statement-of-build';
 import { spdxOf } from '@lockstep/protocol/sbom/spdx';
 import { digestFile } from '@lockstep/store/digests';
@@ -107,13 +108,13 @@ export async function build(context: Context, definition: Definition, fresh: boo
     NORMAL,
     `build ${definition.manifest.name} ${definition.manifest.version}`,
   );
-  return step(context, 'attest', () => attest(context, definition, outcome));
+  return step(context, 'attest', () => attest(context, definition, outcome, null));
 }
 
 /** Sign what was seen, and keep it. */
-export function attest(context: Context, definition: Definition, outcome: BuildOutcome): AttestedBuild {
+export function attest(context: Context, definition: Definition, outcome: BuildOutcome, variation: Ambient | null): AttestedBuild {
   const { blobs } = context.store;
-  const key = openAttestationKey(context.store);
+  const key = openAttestationKey(context.settings.keyFile);
   const sbom = blobs.put(canonicalBytes(spdxOf(definition)));
   blobs.put(canonicalBytes(definitionToJson(definition)));
   const statement = statementOfBuild({
@@ -125,7 +126,7 @@ export function attest(context: Context, definition: Definition, outcome: BuildO
       silo: context.settings.version,
     },
     environmentSha256: outcome.environmentSha256,
-    variation: null,
+    variation,
     byproducts: [
       { name: 'transcript', sha256: outcome.transcript, size: blobs.size(outcome.transcript) ?? 0 },
       { name: 'sbom', sha256: sbom, size: blobs.size(sbom) ?? 0 },
@@ -138,6 +139,9 @@ export function attest(context: Context, definition: Definition, outcome: BuildO
   const payload = canonicalBytes(JSON.parse(JSON.stringify(statement)) as Json);
   const signature = key.sign(pae(IN_TOTO_PAYLOAD, payload));
   const attestation = blobs.put(formatEnvelope({ payloadType: IN_TOTO_PAYLOAD, payload, signatures: [{ keyid: key.id, sig: signature }] }));
+  const built = { buildId: outcome.buildId, outputs: outcome.outputs, attestation, sbom, transcript: outcome.transcript, cached: false };
+  // What was built under other conditions answers nobody who asked for a build.
+  if (variation !== null) return built;
   const record = {
     outputs: outcome.outputs,
     attestation,
@@ -148,7 +152,7 @@ export function attest(context: Context, definition: Definition, outcome: BuildO
   };
   const cell = resultCell(outcome.buildId);
   context.store.cells.swap(cell, context.store.cells.get(cell), JSON.stringify(record));
-  return { buildId: outcome.buildId, outputs: outcome.outputs, attestation, sbom, transcript: outcome.transcript, cached: false };
+  return built;
 }
 
 /** Only what is still whole in the store, and was attested under the farm id and key of today, counts. */
@@ -167,7 +171,7 @@ function readCached(context: Context, id: BuildId): AttestedBuild | null {
   const whole = [record.attestation, record.sbom, record.transcript, ...record.outputs.map((output) => output.digest.sha256)].every(
     (digest) => blobs.has(digest),
   );
-  if (!whole || record.farmId !== context.settings.farmId || record.key !== openAttestationKey(context.store).id) return null;
+  if (!whole || record.farmId !== context.settings.farmId || record.key !== openAttestationKey(context.settings.keyFile).id) return null;
   return {
     buildId: id,
     outputs: record.outputs,

@@ -5,14 +5,14 @@
 import { existsSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Definition } from '@lockstep/protocol/definition/definition';
-import type { Sha256 } from '@lockstep/protocol/digest/digest';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { type BuildOutcome, prepareBuild, runBuild } from '../build/build.ts';
 import type { ClockPlan } from '../build/job.ts';
-import { type Difference, whereTheyDiffer } from '../compare/difference.ts';
+import type { Difference } from '../compare/difference.ts';
 import type { Context } from '../context.ts';
 import { findOnPath } from '../fetch/program.ts';
 import { findCauses, remembered } from './bisect.ts';
+import { differences, same } from './outcomes.ts';
 import { clockLibrary } from './clock-library.ts';
 import { CLOCK_OFFSET, conditionsOf, planVariations, type Variation } from './variations.ts';
 
@@ -135,54 +135,10 @@ function choose(variations: readonly Variation[], only: readonly string[] | null
   return variations.filter((one) => only.includes(one.name));
 }
 
-function hasDisorderfs(): boolean {
+export function hasDisorderfs(): boolean {
   return findOnPath('disorderfs') !== null && existsSync('/dev/fuse');
 }
 
 function keyOf(applied: readonly Variation[]): string {
   return applied.map(nameOf).sort().join(' ');
-}
-
-function same(a: BuildOutcome, b: BuildOutcome): boolean {
-  return fingerprint(a) === fingerprint(b);
-}
-
-function fingerprint(outcome: BuildOutcome): string {
-  return outcome.outputs.map((output) => `${output.name}\0${output.digest.sha256}\0${output.executable}`).join('\n');
-}
-
-function differences(context: Context, a: BuildOutcome, b: BuildOutcome): Difference[] {
-  const names = [...new Set([...a.outputs, ...b.outputs].map((output) => output.name))];
-  return names.flatMap((name): Difference[] => {
-    const left = a.outputs.find((output) => output.name === name);
-    const right = b.outputs.find((output) => output.name === name);
-    if (left === undefined || right === undefined)
-      return [
-        {
-          file: name,
-          offset: null,
-          where: left === undefined ? 'only in the second' : 'only in the first',
-          sizes: [left?.size ?? null, right?.size ?? null],
-          left: '',
-          right: '',
-          paths: null,
-        },
-      ];
-    const path = (digest: Sha256): string => context.store.blobs.path(digest);
-    const found = whereTheyDiffer(name, path(left.digest.sha256), path(right.digest.sha256));
-    if (found !== null) return [found];
-    return left.executable === right.executable
-      ? []
-      : [
-          {
-            file: name,
-            offset: null,
-            where: 'the executable bit',
-            sizes: [left.size, right.size],
-            left: String(left.executable),
-            right: String(right.executable),
-            paths: null,
-          },
-        ];
-  });
 }

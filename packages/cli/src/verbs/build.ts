@@ -1,5 +1,6 @@
 /** `lockstep build`: one sealed build; `--dry-run` shows the plan, `--vary` looks for what makes a difference. */
 import { join } from 'node:path';
+import { buildForRound } from '../dealt-build.ts';
 import { build } from '@lockstep/builder/build/build';
 import { planBuild } from '@lockstep/builder/build/plan';
 import { requireUnchanged } from '@lockstep/builder/build/unchanged';
@@ -13,6 +14,7 @@ interface Options extends CommonOptions {
   readonly dryRun?: boolean;
   readonly vary?: boolean;
   readonly only?: string;
+  readonly round?: string;
 }
 
 export function buildVerb(dir: string, options: Options): Promise<void> {
@@ -30,7 +32,10 @@ export function buildVerb(dir: string, options: Options): Promise<void> {
       const { varyVerb } = await import('./vary.ts');
       return varyVerb(context, definition, { ...options, folder }, print);
     }
-    const built = await build(context, definition, options.fresh === true);
+    const built =
+      options.round === undefined
+        ? await build(context, definition, options.fresh === true)
+        : await buildForRound(context, definition, options.round);
     const base = `${definition.manifest.name}-${definition.manifest.version}`;
     const written = writeResults(context, built, folder, base);
     if (definition.lock.environment.kind === 'host')

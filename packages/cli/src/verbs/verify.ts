@@ -2,19 +2,22 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
-import { type PublicKey, publicKeyFromPem } from '@lockstep/protocol/key/p256';
-import { parsePolicy } from '@lockstep/protocol/verdict/policy';
+import { publicKeyFromPem } from '@lockstep/protocol/key/p256';
 import type { Verdict } from '@lockstep/protocol/verdict/verdict';
 import { type Expectation, verifyArtifact } from '@lockstep/protocol/verdict/verify';
 import { sha256File } from '@lockstep/store/digests';
 import { EXIT } from '../exit-code.ts';
+import { readNamedFile } from '../read-file.ts';
 import { report } from '../session.ts';
 import { harmlessLine } from '../show/harmless.ts';
 
-interface Options {
+export interface VerifyOptions {
   readonly attestation?: string;
   readonly key?: string;
+  readonly root?: string;
   readonly policy?: string;
+  readonly evidence?: string;
+  readonly log?: string;
   readonly source?: string;
   readonly farm?: string;
   readonly buildId?: string;
@@ -26,36 +29,49 @@ interface Options {
 /** An attestation of a large environment is under 1 MiB. */
 const MAX_ATTESTATION = 64 << 20;
 
-export function verifyVerb(file: string, options: Options): void {
+export async function verifyVerb(file: string, options: VerifyOptions): Promise<void> {
   try {
-    process.exitCode = run(file, options);
+    process.exitCode = await run(file, options);
   } catch (error) {
     process.exitCode = report(error, options.json === true);
   }
 }
 
-function run(file: string, options: Options): number {
+async function run(file: string, options: VerifyOptions): Promise<number> {
   requireFile(file);
+  if (options.root !== undefined || options.policy !== undefined) {
+    const { releaseVerdict } = await import('./verify-release.ts');
+    return show(file, await releaseVerdict(file, options), {}, options);
+  }
+  if (options.key === undefined)
+    throw new LockstepError(
+      'USAGE',
+      'Nothing was given to trust',
+      'Give --key KEY.pem (the builder prints it with "lockstep key"), or --root ROOT.json with --policy FOLDER.',
+    );
   const attestation = options.attestation ?? findAttestation(file);
   requireFile(attestation);
   if (statSync(attestation).size > MAX_ATTESTATION)
     throw new LockstepError('ENVELOPE_INVALID', `${attestation} is larger than 64 MiB`, 'That is no attestation.');
-  const { keys, sources } = trusted(options);
   const expect: Expectation = {
     ...(options.source === undefined ? {} : { source: options.source }),
     ...(options.farm === undefined ? {} : { farmId: options.farm }),
     ...(options.buildId === undefined ? {} : { buildId: options.buildId }),
     ...(options.environment === undefined ? {} : { environment: options.environment }),
-    sources,
   };
+  const key = publicKeyFromPem(readNamedFile(options.key).toString('utf8'));
   const { digest } = sha256File(file);
   const verdict = verifyArtifact({
     attestation: readFileSync(attestation),
     artifact: { name: basename(file), sha256: digest },
-    keys,
+    keys: [{ name: basename(options.key), key }],
     expect,
   });
-  if (options.json === true) process.stdout.write(`${JSON.stringify({ ...verdict, file, attestation })}\n`);
+  return show(file, verdict, { attestation }, options);
+}
+
+function show(file: string, verdict: Verdict, more: Readonly<Record<string, unknown>>, options: VerifyOptions): number {
+  if (options.json === true) process.stdout.write(`${JSON.stringify({ ...verdict, file, ...more })}\n`);
   else process.stdout.write(`${describe(file, verdict)}\n`);
   return verdict.ok ? EXIT.ok : EXIT.verificationFailed;
 }
@@ -78,29 +94,6 @@ function findAttestation(file: string): string {
       'Name one with --attestation.',
     );
   return join(folder, only);
-}
-
-function trusted(options: Options): { keys: { name: string; key: PublicKey }[]; sources: readonly string[] } {
-  if (options.key === undefined && options.policy === undefined) {
-    throw new LockstepError(
-      'USAGE',
-      'Nothing was given to trust',
-      'Give --key KEY.pem (the builder prints it with "lockstep key") or --policy FILE.',
-    );
-  }
-  const keys: { name: string; key: PublicKey }[] = [];
-  let sources: readonly string[] = [];
-  if (options.key !== undefined) {
-    requireFile(options.key);
-    keys.push({ name: basename(options.key), key: publicKeyFromPem(readFileSync(options.key, 'utf8')) });
-  }
-  if (options.policy !== undefined) {
-    requireFile(options.policy);
-    const policy = parsePolicy(readFileSync(options.policy), options.policy);
-    keys.push(...policy.builders);
-    sources = policy.sources;
-  }
-  return { keys, sources };
 }
 
 function describe(file: string, verdict: Verdict): string {

@@ -71,6 +71,11 @@ export async function describeEntry(source: LogSource, { index, bytes }: Pick<Re
   return { ...named, payloadType: statement.payloadType, ...packageOf(statement.payloadType, statement.payload), opaque: null };
 }
 
+/** The build that a document is about; null for none. */
+export function buildIdOf(payloadType: string, payload: Uint8Array): string | null {
+  return packageOf(payloadType, payload).buildId;
+}
+
 function packageOf(payloadType: string, payload: Uint8Array): { package: string | null; buildId: string | null } {
   try {
     const json = parseJson(payload, 'statement');

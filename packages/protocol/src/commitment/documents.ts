@@ -36,7 +36,11 @@ export type Commitment = TypeOf<typeof commitment>;
 export type Closing = TypeOf<typeof closing>;
 export type Reveal = TypeOf<typeof reveal>;
 
-const kind = <T>(noun: string, decode: Decoder<T>): DocumentKind<T> => ({ noun, payloadType: `application/vnd.lockstep.${noun}+json`, decode });
+const kind = <T>(noun: string, decode: Decoder<T>): DocumentKind<T> => ({
+  noun,
+  payloadType: `application/vnd.lockstep.${noun}+json`,
+  decode,
+});
 
 /** Signed by a coordinator: who is to build what, under which conditions. */
 export const OPENING = kind('opening', opening);
@@ -54,7 +58,11 @@ const resolution = table({
   dispute: digest,
   /** The outputs that are accepted, by their digest; null: none of them. */
   accept: nullable(digest),
-  reason: text('a reason of 10 to 2000 characters', (value) => value.trim().length >= 10 && !/[\u0000-\u0009\u000b-\u001f\u007f]/.test(value), 2000),
+  reason: text(
+    'a reason of 10 to 2000 characters',
+    (value) => value.trim().length >= 10 && !/[\u0000-\u0009\u000b-\u001f\u007f]/.test(value),
+    2000,
+  ),
 });
 export type Resolution = TypeOf<typeof resolution>;
 /** Signed by arbiters, each alone; a threshold of them counts. */

@@ -76,13 +76,7 @@ function rootOfPath(leaf: Uint8Array, m: number, n: number, path: readonly Uint8
 }
 
 /** The same for SUBPROOF: the older and the newer root. */
-function rootsOfProof(
-  older: Uint8Array,
-  m: number,
-  n: number,
-  proof: readonly Uint8Array[],
-  b = true,
-): [Uint8Array, Uint8Array] | null {
+function rootsOfProof(older: Uint8Array, m: number, n: number, proof: readonly Uint8Array[], b = true): [Uint8Array, Uint8Array] | null {
   if (m === n) {
     if (proof.length !== (b ? 0 : 1)) return null;
     return [proof[0] ?? older, proof[0] ?? older];
@@ -215,7 +209,8 @@ test('verifyConsistency refuses each hash changed, left out, doubled or put else
       const tree = sampleTree(leaves.slice(0, size));
       const older = { size: from, root: textbook.hash(0, from) };
       const proof = tree.proveConsistency(from);
-      const refused = (other: readonly Uint8Array[], what: string): void => assert.equal(verifyConsistency(older, tree, other), false, what);
+      const refused = (other: readonly Uint8Array[], what: string): void =>
+        assert.equal(verifyConsistency(older, tree, other), false, what);
       for (const at of proof.keys()) {
         refused(proof.with(at, flip(proof[at]!, bit)), 'changed');
         refused(proof.toSpliced(at, 1), 'left out');

@@ -49,7 +49,7 @@ export function parseVerifierKey(text: string): VerifierKey {
     new LockstepError(
       'KEY_INVALID',
       `Not a verifier key: ${why}`,
-      'It is one line like NAME+HEX+BASE64; "lockstep log show" and "lockstep witness --show-key" print theirs.',
+      'It is one line like NAME+HEX+BASE64; "lockstep log show" and "lockstep witness-keys" print theirs.',
     );
   const match = /^([^+]{1,255})\+([0-9a-f]{8})\+([A-Za-z0-9+/]{1,2000}={0,2})$/.exec(text);
   if (match === null) throw invalid('it has not the three parts');

@@ -71,7 +71,8 @@ function impossibleThreshold(policy: Policy): string | null {
     ['arbiters', policy.arbiters === null ? null : { threshold: policy.arbiters.threshold, keys: policy.arbiters.members }],
     ['release keys', policy.release],
   ] as const)
-    if (one !== null && one.threshold > one.keys.length) return `the threshold of the ${role} is ${one.threshold}, and there are ${one.keys.length}`;
+    if (one !== null && one.threshold > one.keys.length)
+      return `the threshold of the ${role} is ${one.threshold}, and there are ${one.keys.length}`;
   return null;
 }
 
@@ -82,13 +83,15 @@ function impossibleWitnesses(policy: Policy): string | null {
   for (const group of policy.witnessGroups) {
     const unknown = group.members.find((member) => !names.has(member));
     if (unknown !== undefined) return `the group ${group.name} names ${unknown}, which is not defined before it`;
-    const again = group.members.find((member) => used.has(member)) ?? group.members.find((member, index) => group.members.indexOf(member) !== index);
+    const again =
+      group.members.find((member) => used.has(member)) ?? group.members.find((member, index) => group.members.indexOf(member) !== index);
     if (again !== undefined) return `${again} is a member of a group already`;
     for (const member of group.members) used.add(member);
     if (group.threshold > group.members.length) return `the threshold of the group ${group.name} is larger than the group`;
     names.add(group.name);
   }
-  if (policy.witnessQuorum !== 'none' && !names.has(policy.witnessQuorum)) return `witness_quorum names ${policy.witnessQuorum}, which is not defined`;
+  if (policy.witnessQuorum !== 'none' && !names.has(policy.witnessQuorum))
+    return `witness_quorum names ${policy.witnessQuorum}, which is not defined`;
   if (policy.witnessQuorum !== 'none' && policy.logs.length === 0) return 'witnesses are asked for, and there is no log';
   for (const log of policy.logs) {
     const able = new Set(independentWitnesses(policy, log).map((one) => one.name));

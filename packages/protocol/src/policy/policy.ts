@@ -151,7 +151,10 @@ export function parsePolicy(bytes: Uint8Array, file: string): Policy {
 }
 
 function fromDocument(document: Document, sha256: Sha256): Policy {
-  const keyed = (one: { readonly name: string; readonly key: string }): PolicyKey => ({ name: one.name, key: named(one.name, publicKeyFromPem, one.key) });
+  const keyed = (one: { readonly name: string; readonly key: string }): PolicyKey => ({
+    name: one.name,
+    key: named(one.name, publicKeyFromPem, one.key),
+  });
   const builder = (one: Document['builders'][number]): PolicyBuilder => ({
     ...keyed(one),
     domain: one.domain,

@@ -55,13 +55,14 @@ export function decideQuorum(input: QuorumInput): Decision {
     checks: found?.rule.checks ?? [],
   };
   const judged = able.map((builder) => judge(builder, input, id, found?.rule ?? null));
-  const counted = judged.flatMap((one) => (one.counted === null ? [] : one.counted));
-  const groups = groupsOf(counted);
-  const dispute = groups.length > 1 ? disputeOf(id, input.round, groups, counted) : null;
+  const counted = judged.flatMap((one) => (one.counted === null ? [] : [one.counted]));
+  const dissent = dissentOf(able, input.claims, id, groupsOf(counted, [])[0]);
+  const groups = groupsOf(counted, dissent);
+  const dispute = groups.length > 1 ? disputeOf(id, [...counted, ...dissent]) : null;
   const outcome =
     found === null
       ? { result: 'refused' as const, reason: `no rule of the policy is about ${name} in the tier ${tier}` }
-      : refusal(found.rule, definition) ?? concludeGroups(policy, found.rule, groups, counted, dispute, input.votes);
+      : (refusal(found.rule, definition) ?? concludeGroups(policy, found.rule, groups, counted, dispute, input.votes));
   const accepted = outcome.result === 'agreed' || outcome.result === 'resolved' ? (outcome.accepted ?? null) : null;
   const winners = counted.filter((one) => one.digest === (accepted ?? groups[0]?.digest));
   const covered = coveredFacts(winners.map((one) => one.claim.ambient));
@@ -77,7 +78,8 @@ export function decideQuorum(input: QuorumInput): Decision {
     dispute,
     resolution: outcome.resolution ?? null,
     variations: { required, covered, missing: required.filter((fact) => !covered.includes(fact)) },
-    suspects: groups.length > 1 ? suspectsOf(counted.map((one) => ({ ambient: one.claim.ambient, result: one.digest }))) : [],
+    suspects:
+      groups.length > 1 ? suspectsOf([...counted, ...dissent].map((one) => ({ ambient: one.claim.ambient, result: one.digest }))) : [],
     simulated: counted.some((one) => one.builder.domain.simulated),
     notes: notesOf(found?.rule ?? null, counted),
   };
@@ -141,7 +143,7 @@ function judge(
   input: QuorumInput,
   id: string,
   rule: PolicyRule | null,
-): { decided: DecidedBuilder; counted: Counted[] | null } {
+): { decided: DecidedBuilder; counted: Counted | null } {
   const { operator, site, lineage, simulated } = builder.domain;
   const decide = (state: DecidedBuilder['state'], reason: string, claim: Claim | null): DecidedBuilder => ({
     name: builder.name,
@@ -167,42 +169,56 @@ function judge(
     if (participant.state === 'committed') return { decided: decide('absent', 'it has committed and not revealed', null), counted: null };
     const claim = mine.find((one) => one.statement === participant.statement);
     if (claim === undefined)
-      return { decided: decide('absent', 'the statement that it revealed is not there, or is not one about this definition', null), counted: null };
-    return { decided: decide('counted', '', claim), counted: [{ builder, claim, digest: outputsDigest(claim.outputs) }] };
+      return {
+        decided: decide('absent', 'the statement that it revealed is not there, or is not one about this definition', null),
+        counted: null,
+      };
+    return { decided: decide('counted', '', claim), counted: { builder, claim, digest: outputsDigest(claim.outputs) } };
   }
   const [first] = mine;
   if (first === undefined) return { decided: decide('absent', 'no statement of it', null), counted: null };
-  // A builder that says two things disagrees with itself; both are held against each other.
-  const different = new Map(mine.map((claim) => [outputsDigest(claim.outputs), claim]));
-  const reason = different.size > 1 ? `it has signed ${different.size} different results` : '';
-  return { decided: decide('counted', reason, first), counted: [...different].map(([digest, claim]) => ({ builder, claim, digest })) };
+  return { decided: decide('counted', '', first), counted: { builder, claim: first, digest: outputsDigest(first.outputs) } };
+}
+
+/**
+ * Whatever else a listed builder has said about this definition, in this round or any other, in time or late, holds it if
+ * it differs: so that rounds cannot be repeated until the dissent is gone. It adds to nobody's number.
+ */
+function dissentOf(able: readonly PolicyBuilder[], claims: readonly Claim[], id: string, leader: DecidedGroup | undefined): Counted[] {
+  if (leader === undefined) return [];
+  return able.flatMap((builder) => {
+    const others = claims
+      .filter((claim) => claim.signer === builder.key.id && claim.buildId === id)
+      .map((claim) => ({ builder, claim, digest: outputsDigest(claim.outputs) }))
+      .filter((one) => one.digest !== leader.digest);
+    return [...new Map(others.map((one) => [one.digest, one])).values()];
+  });
 }
 
 /** The most widely agreed first; ties by digest, so that the order is the same everywhere. */
-function groupsOf(counted: readonly Counted[]): DecidedGroup[] {
-  const digests = [...new Set(counted.map((one) => one.digest))];
+function groupsOf(counted: readonly Counted[], dissent: readonly Counted[]): DecidedGroup[] {
+  const digests = [...new Set([...counted, ...dissent].map((one) => one.digest))];
   return digests
     .map((digest): DecidedGroup => {
       const members = counted.filter((one) => one.digest === digest);
+      const all = [...members, ...dissent.filter((one) => one.digest === digest)];
       return {
         digest,
-        builders: members.map((one) => one.builder.name),
+        builders: [...new Set(all.map((one) => one.builder.name))],
         independent: independentDomains(members.map((one) => one.builder.domain)),
-        outputs: members[0]?.claim.outputs ?? [],
+        outputs: all[0]?.claim.outputs ?? [],
       };
     })
     .sort((a, b) => b.independent - a.independent || b.builders.length - a.builders.length || (a.digest < b.digest ? -1 : 1));
 }
 
 /** Names who said what about which definition: a resolution of one dispute is none of another. */
-function disputeOf(id: string, round: Round | null, groups: readonly DecidedGroup[], counted: readonly Counted[]): string {
-  const said = groups.map((group) => ({
-    outputs: group.digest,
-    statements: counted.filter((one) => one.digest === group.digest).map((one) => one.claim.statement).sort(),
+function disputeOf(id: string, said: readonly Counted[]): string {
+  const results = [...new Set(said.map((one) => one.digest))].sort().map((outputs) => ({
+    outputs,
+    builders: [...new Set(said.filter((one) => one.digest === outputs).map((one) => one.builder.key.id))].sort(),
   }));
-  return sha256Hex(
-    canonicalBytes({ build_id: id, round: round?.digest ?? null, said: said.sort((a, b) => (a.outputs < b.outputs ? -1 : 1)) }),
-  );
+  return sha256Hex(canonicalBytes({ build_id: id, results }));
 }
 
 function resolutionOf(
@@ -246,6 +262,7 @@ function notesOf(rule: PolicyRule | null, counted: readonly Counted[]): string[]
   if (rule !== null && rule.quorum === 1) notes.push('One builder is enough for this package: nothing here is reproduced by another.');
   if (rule?.commitments === 'none' && rule.quorum > 1) notes.push('Without commitments a builder may have copied another’s result.');
   const lineages = new Set(counted.map((one) => one.builder.domain.lineage));
-  if (counted.length > 1 && lineages.size === 1) notes.push(`All of them run on ${[...lineages].join('')}: what is wrong there is wrong in each.`);
+  if (counted.length > 1 && lineages.size === 1)
+    notes.push(`All of them run on ${[...lineages].join('')}: what is wrong there is wrong in each.`);
   return notes;
 }

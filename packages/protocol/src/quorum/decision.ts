@@ -56,7 +56,10 @@ export interface Decision {
   readonly accepted: string | null;
   readonly groups: readonly DecidedGroup[];
   /** Outputs on which they differ: for each value who has it; null for "no such output". */
-  readonly differences: readonly { readonly output: string; readonly values: readonly { readonly sha256: string | null; readonly builders: readonly string[] }[] }[];
+  readonly differences: readonly {
+    readonly output: string;
+    readonly values: readonly { readonly sha256: string | null; readonly builders: readonly string[] }[];
+  }[];
   readonly builders: readonly DecidedBuilder[];
   /** Names the disagreement for arbiters; null when there is none. */
   readonly dispute: string | null;

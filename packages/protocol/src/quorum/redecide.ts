@@ -30,12 +30,29 @@ export interface Redecided {
  * @returns null when no statement about this build id is among them, so that nothing is known of its definition
  */
 export function redecide(policy: Policy, entries: readonly LoggedEntry[], buildId: string): Redecided | null {
+  const { ordered, coordinators, claims, votes, openings } = collect(policy, entries, buildId);
+  const definition: Definition | undefined = claims[0]?.definition;
+  if (definition === undefined) return null;
+  const used = new Set<number>([...claims.map((claim) => claim.index), ...votes.map((vote) => vote.index)]);
+  const last = lastRound(openings);
+  const round = last === null ? null : runRound(last, ordered, claims, coordinators, used);
+  return { decision: decideQuorum({ policy, definition, claims, round, votes }), round, used: [...used].sort((a, b) => a - b) };
+}
+
+interface Collected {
+  readonly ordered: readonly LoggedEntry[];
+  readonly coordinators: ReadonlySet<string>;
+  readonly claims: readonly (Claim & { readonly index: number })[];
+  readonly votes: readonly (ArbiterVote & { readonly index: number })[];
+  readonly openings: readonly { readonly opening: Opening; readonly entry: LoggedEntry }[];
+}
+
+function collect(policy: Policy, entries: readonly LoggedEntry[], buildId: string): Collected {
   const ordered = [...entries].sort((a, b) => a.index - b.index);
   const builders = new Set<string>(policy.builders.map((one) => one.key.id));
   const coordinators = new Set<string>(policy.coordinators.map((one) => one.key.id));
-  const used = new Set<number>();
   const claims: (Claim & { readonly index: number })[] = [];
-  const votes: ArbiterVote[] = [];
+  const votes: (ArbiterVote & { readonly index: number })[] = [];
   const openings: { opening: Opening; entry: LoggedEntry }[] = [];
   for (const entry of ordered) {
     if (entry.payloadType === IN_TOTO_PAYLOAD && builders.has(entry.signer)) {
@@ -45,17 +62,17 @@ export function redecide(policy: Policy, entries: readonly LoggedEntry[], buildI
     const opening = coordinators.has(entry.signer) ? read(OPENING, entry) : null;
     if (opening?.build_id === buildId && opening.policy.sha256 === policy.sha256) openings.push({ opening, entry });
     const vote = read(RESOLUTION, entry);
-    if (vote?.build_id === buildId) {
-      votes.push({ arbiter: entry.signer, dispute: vote.dispute, accept: vote.accept, reason: vote.reason });
-      used.add(entry.index);
-    }
+    if (vote?.build_id === buildId)
+      votes.push({ index: entry.index, arbiter: entry.signer, dispute: vote.dispute, accept: vote.accept, reason: vote.reason });
   }
-  const definition: Definition | undefined = claims[0]?.definition;
-  if (definition === undefined) return null;
-  const last = lastRound(openings);
-  const round = last === null ? null : runRound(last, ordered, claims, coordinators, used);
-  for (const claim of claims) used.add(claim.index);
-  return { decision: decideQuorum({ policy, definition, claims, round, votes }), round, used: [...used].sort((a, b) => a - b) };
+  return { ordered, coordinators, claims, votes, openings };
+}
+
+/** The newest round about a build, before anybody has revealed anything; null when none was opened. */
+export function roundOf(policy: Policy, entries: readonly LoggedEntry[], buildId: string): Round | null {
+  const collected = collect(policy, entries, buildId);
+  const last = lastRound(collected.openings);
+  return last === null ? null : runRound(last, collected.ordered, collected.claims, collected.coordinators, new Set());
 }
 
 /** The round with the highest number; of one number the first that was logged. */

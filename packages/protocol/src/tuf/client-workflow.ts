@@ -6,7 +6,15 @@ import { sha256 } from '@noble/hashes/sha2.js';
 import { fromHex, toHex } from '../bytes/hex.ts';
 import { LockstepError } from '../error/lockstep-error.ts';
 import { verifyEd25519 } from '../key/ed25519.ts';
-import { parseMetadata, type RootMetadata, type SignedMetadata, type TargetsMetadata, tufKeyId, type TufRoleName, tufSeconds } from './metadata.ts';
+import {
+  parseMetadata,
+  type RootMetadata,
+  type SignedMetadata,
+  type TargetsMetadata,
+  tufKeyId,
+  type TufRoleName,
+  tufSeconds,
+} from './metadata.ts';
 
 /** Versions that were accepted before: nothing older is accepted again (rollback, section 5.4 to 5.6). */
 export interface SeenVersions {
@@ -46,7 +54,10 @@ export function trustedTargets(
   refuse(tufSeconds(root.expires) <= now, `the root expired at ${root.expires}`);
 
   const timestamp = openMetadata('timestamp', root, need(file, 'metadata/timestamp.json'));
-  refuse(timestamp.version < seen.timestamp, `timestamp version ${timestamp.version} is older than ${seen.timestamp}, which was seen before`);
+  refuse(
+    timestamp.version < seen.timestamp,
+    `timestamp version ${timestamp.version} is older than ${seen.timestamp}, which was seen before`,
+  );
   const snapshotInfo = timestamp.meta['snapshot.json'];
   const snapshotBytes = need(file, `metadata/${snapshotInfo.version}.snapshot.json`);
   requireInfo('snapshot', snapshotBytes, snapshotInfo);
@@ -121,7 +132,10 @@ function requireInfo(
   bytes: Uint8Array,
   info: { readonly length: number | null; readonly hashes: { readonly sha256: string } | null },
 ): void {
-  refuse(info.length !== null && bytes.length !== info.length, `${name} has ${bytes.length} bytes, not the ${info.length} that were signed`);
+  refuse(
+    info.length !== null && bytes.length !== info.length,
+    `${name} has ${bytes.length} bytes, not the ${info.length} that were signed`,
+  );
   refuse(info.hashes !== null && toHex(sha256(bytes)) !== info.hashes.sha256, `${name} has another SHA-256 than the one that was signed`);
 }
 

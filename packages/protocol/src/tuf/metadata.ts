@@ -66,7 +66,10 @@ export interface SignedMetadata<T> {
 }
 
 const MAX_METADATA = 16 << 20;
-const decodeSignatures = list(table({ keyid: hex(32), sig: text('a signature in hex', (value) => /^(?:[0-9a-f]{2}){0,200}$/.test(value), 400) }), 200);
+const decodeSignatures = list(
+  table({ keyid: hex(32), sig: text('a signature in hex', (value) => /^(?:[0-9a-f]{2}){0,200}$/.test(value), 400) }),
+  200,
+);
 
 /** Section 4.2.2: the key id is the SHA-256 of the key's canonical form. */
 export function tufKeyId(one: TufKey): string {
@@ -84,7 +87,8 @@ export function parseMetadata<N extends TufRoleName>(name: N, bytes: Uint8Array)
   } catch (error) {
     throw invalid(error instanceof Error ? error.message : String(error));
   }
-  if (!isTable(json) || Object.keys(json).sort().join() !== 'signatures,signed') throw invalid('it has not exactly the keys signed and signatures');
+  if (!isTable(json) || Object.keys(json).sort().join() !== 'signatures,signed')
+    throw invalid('it has not exactly the keys signed and signatures');
   const signedJson = json['signed'] ?? null;
   if (!/^[ -~]*$/.test(canonicalText(signedJson))) throw invalid('it has other characters than printable ASCII');
   // The role's decoder is chosen by the same name that the type is.

@@ -83,7 +83,10 @@ export function verifyArtifact(input: VerifyInput): Verdict {
   const { environment } = buildDefinition.internalParameters;
   if (input.expect.environment !== undefined && environment.sha256 !== input.expect.environment)
     return verdict.fail('environment', `sha256:${environment.sha256 ?? 'none'}, expected ${input.expect.environment}`);
-  verdict.pass('environment', environment.sha256 === null ? `${environment.kind}, not pinned` : `${environment.kind}, sha256:${environment.sha256}`);
+  verdict.pass(
+    'environment',
+    environment.sha256 === null ? `${environment.kind}, not pinned` : `${environment.kind}, sha256:${environment.sha256}`,
+  );
   if (environment.kind === 'host')
     verdict.note('The environment was the builder machine itself, which is not pinned: good for trying things out, never for a release.');
   if (buildDefinition.internalParameters.variation !== null)

@@ -1,0 +1,84 @@
+/** `lockstep verify --root --policy`: the verdict on a file by a policy, from bundles or from a log or its mirror. */
+import { basename, dirname } from 'node:path';
+import { formatBundle } from '@lockstep/protocol/bundle/bundle';
+import { toUtf8 } from '@lockstep/protocol/bytes/utf8';
+import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
+import { readClaim } from '@lockstep/protocol/quorum/claim';
+import { IN_TOTO_PAYLOAD } from '@lockstep/protocol/dsse/envelope';
+import { type ReleaseVerdict, type TrustedPolicy, verifyRelease, type ReleaseInput } from '@lockstep/protocol/verdict/verify-release';
+import { makeBundle } from '@lockstep/log/watch/make-bundle';
+import { entriesAbout } from '@lockstep/log/watch/entries-about';
+import { folderCells } from '@lockstep/store/cells';
+import { sha256File } from '@lockstep/store/digests';
+import { defaultStorePath } from '@lockstep/store/store';
+import { openPolicyLog } from '../policy-log.ts';
+import { readNamedFile } from '../read-file.ts';
+import { readTrustedPolicy } from '../trust/trusted-policy.ts';
+import { bundlesIn } from './quorum/explain.ts';
+import type { VerifyOptions } from './verify.ts';
+
+export async function releaseVerdict(file: string, options: VerifyOptions): Promise<ReleaseVerdict> {
+  if (options.root === undefined || options.policy === undefined)
+    throw new LockstepError(
+      'USAGE',
+      'A policy is trusted by its root, and a root says nothing without a policy',
+      'Give both: --root ROOT.json --policy FOLDER.',
+    );
+  const now = Date.now() / 1000;
+  const trust = trustOrReason(options.root, options.policy, now);
+  const sha256 = sha256File(file).digest;
+  const bundles = typeof trust === 'string' ? [] : await bundlesFor(trust, file, sha256, options);
+  return verifyRelease({
+    artifact: { name: basename(file), sha256 },
+    trust,
+    bundles,
+    complete: options.log !== undefined,
+    expect: {
+      ...(options.source === undefined ? {} : { source: options.source }),
+      ...(options.buildId === undefined ? {} : { buildId: options.buildId }),
+    },
+    now,
+  });
+}
+
+/** Bad evidence is a failed step; only a wrong call is an error. */
+function trustOrReason(root: string, policy: string, now: number): TrustedPolicy | string {
+  try {
+    return readTrustedPolicy(root, policy, folderCells(`${defaultStorePath(process.env)}/cells`), now);
+  } catch (error) {
+    if (!(error instanceof LockstepError) || error.code === 'FILE_NOT_FOUND') throw error;
+    return error.message;
+  }
+}
+
+async function bundlesFor(trust: TrustedPolicy, file: string, sha256: string, options: VerifyOptions): Promise<ReleaseInput['bundles']> {
+  if (options.log !== undefined) return fromLog(trust, options.log, sha256);
+  const folder = options.evidence ?? dirname(file);
+  const paths = bundlesIn(folder);
+  if (paths.length === 0)
+    throw new LockstepError(
+      'FILE_NOT_FOUND',
+      `There are no bundles (*.sigstore.json) in ${folder}`,
+      'Name a folder with --evidence, or a log or its mirror with --log.',
+    );
+  return paths.map((path) => ({ name: basename(path), bytes: readNamedFile(path) }));
+}
+
+/** Everything that the log has about the build that this file came from. */
+async function fromLog({ policy }: TrustedPolicy, where: string, sha256: string): Promise<ReleaseInput['bundles']> {
+  const { source, key, view } = await openPolicyLog(policy, where);
+  const all = await entriesAbout(source, view, null);
+  const ids = new Set(
+    all
+      .filter((entry) => entry.payloadType === IN_TOTO_PAYLOAD)
+      .filter((entry) => readClaim(entry.payload, entry.digest, entry.signer)?.outputs.some((output) => output.sha256 === sha256) === true)
+      .map((entry) => entry.buildId),
+  );
+  const about = all.filter((entry) => ids.has(entry.buildId));
+  return Promise.all(
+    about.map(async (entry) => ({
+      name: `entry ${entry.index}`,
+      bytes: toUtf8(formatBundle(await makeBundle(source, key, view, entry.index))),
+    })),
+  );
+}

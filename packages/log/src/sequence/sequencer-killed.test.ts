@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Acknowledged, copyDisk, type Disk, document, emptyDisk, labels, memoryHome, nextTurn, requireSound } from './samples.ts';
+import { openSequencer, type Sequencer } from './sequencer.ts';
+
+class Killed extends Error {}
+
+type Mode = 'before its effect' | 'after its effect';
+
+/** From the n-th step on nothing gets through any more: the process is gone. */
+function killAt(n: number, mode: Mode): { around: <T>(step: string, effect: () => T) => T; at: () => string | null } {
+  let count = 0;
+  let at: string | null = null;
+  return {
+    at: () => at,
+    around: (step, effect) => {
+      if (at !== null) throw new Killed();
+      if (count++ !== n) return effect();
+      at = step;
+      if (mode === 'after its effect') effect();
+      throw new Killed();
+    },
+  };
+}
+
+const GROUPS = [labels('a', 1), labels('b', 3), labels('c', 2)];
+
+async function appendGroups(sequencer: Sequencer, acknowledged: Acknowledged): Promise<void> {
+  for (const group of GROUPS) {
+    const results = await Promise.allSettled(group.map((label) => acknowledged.append(sequencer, label)));
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
+  }
+  await sequencer.close();
+}
+
+/** @returns the step at which the process was killed; null when it came to its end before. What a dead process says does not count. */
+async function runUntilKilled(disk: Disk, n: number, mode: Mode, acknowledged: Acknowledged): Promise<string | null> {
+  const kill = killAt(n, mode);
+  try {
+    await appendGroups(await openSequencer(memoryHome(disk, kill), null), acknowledged);
+  } catch (error) {
+    if (kill.at() === null || error instanceof assert.AssertionError) throw error;
+  }
+  await nextTurn();
+  return kill.at();
+}
+
+/** @returns the step at which it was killed; null when the run was over before */
+async function killedRun(start: Disk, n: number, mode: Mode): Promise<string | null> {
+  const disk = copyDisk(start);
+  const acknowledged = new Acknowledged(disk);
+  const at = await runUntilKilled(disk, n, mode, acknowledged);
+  if (disk.files.has('checkpoint')) requireSound(disk, acknowledged.indexes);
+  const again = await openSequencer(memoryHome(disk), null);
+  // The client's answers were lost: everything is submitted again, twice, and in another order.
+  const all = GROUPS.flat().reverse();
+  await Promise.all([...all, ...all].map((label) => acknowledged.append(again, label)));
+  await again.close();
+  const reading = requireSound(disk, acknowledged.indexes);
+  assert.equal(reading.size, (start.swapped.length === 0 ? 0 : 254) + all.length);
+  assert.equal(new Set(acknowledged.indexes.values()).size, all.length);
+  assert.equal(disk.staged.size, 1, 'nothing is left of what was staged but the last group');
+  return at;
+}
+
+async function killEverywhere(start: Disk): Promise<void> {
+  for (const mode of ['before its effect', 'after its effect'] as const) {
+    const killed = new Set<string>();
+    for (let n = 0; ; n++) {
+      const at = await killedRun(start, n, mode).catch((error: unknown) => {
+        throw new Error(`killed at step ${n}, ${mode}`, { cause: error });
+      });
+      if (at === null) break;
+      killed.add(at.split(' ')[0] ?? '');
+    }
+    for (const step of ['staging.put', 'cells.swap', 'files.write', 'files.replaceIf', 'files.flush', 'staging.list'])
+      assert.ok(killed.has(step), `${step} was among the steps`);
+  }
+}
+
+test('a sequencer of a new log that is killed at any step, before or after its effect, loses nothing and never forks', async () => {
+  await killEverywhere(emptyDisk());
+});
+
+test('a sequencer that is killed at any step while a tile becomes full loses nothing and never forks', async () => {
+  const start = emptyDisk();
+  const sequencer = await openSequencer(memoryHome(start), null);
+  await Promise.all(labels('old', 254).map((label) => sequencer.append(document(label))));
+  await sequencer.close();
+  await killEverywhere(start);
+});
+
+test('a sequencer that is killed again while it recovers loses nothing', async () => {
+  for (const first of [9, 11, 13, 20, 25, 30, 35, 40])
+    for (let second = 0; second < 14; second++) {
+      const disk = emptyDisk();
+      const acknowledged = new Acknowledged(disk);
+      for (const n of [first, second]) await runUntilKilled(disk, n, 'after its effect', acknowledged);
+      const again = await openSequencer(memoryHome(disk), null);
+      for (const label of GROUPS.flat()) await acknowledged.append(again, label);
+      assert.equal(requireSound(disk, acknowledged.indexes).size, GROUPS.flat().length);
+    }
+});

@@ -1,0 +1,51 @@
+/** Everything that a log has about one build: read from the entries and checked against the checkpoint, not asked for. */
+import type { Sha256 } from '@lockstep/protocol/digest/digest';
+import { OUTCOME } from '@lockstep/protocol/commitment/documents';
+import { isSignedEntry, parseLogEntry } from '@lockstep/protocol/log-entry/log-entry';
+import { EMPTY_TREE } from '@lockstep/protocol/merkle/growing-tree';
+import type { LoggedEntry } from '@lockstep/protocol/quorum/redecide';
+import type { LogSource } from '../source/log-source.ts';
+import { replay } from '../source/replay.ts';
+import type { LogView } from './log-view.ts';
+import { resolveStatement } from './make-bundle.ts';
+import { buildIdOf } from './monitor.ts';
+
+/** A document of the log with the build that it is about. */
+export interface AboutBuild extends LoggedEntry {
+  readonly buildId: string;
+}
+
+/**
+ * @param buildId null: about any build
+ * @throws LockstepError LOG_CORRUPT, LOG_INCONSISTENT. What is opaque is left out: nobody can decide by it
+ */
+export async function entriesAbout(source: LogSource, view: LogView, buildId: string | null): Promise<AboutBuild[]> {
+  const read: { index: number; bytes: Uint8Array }[] = [];
+  await replay(source, EMPTY_TREE, view.checkpoint, ({ index, bytes }) => void read.push({ index, bytes }));
+  const found: AboutBuild[] = [];
+  for (const { index, bytes } of read) {
+    const document = await readDocumentAt(source, index, bytes);
+    if (document !== null && (buildId === null || document.buildId === buildId)) found.push(document);
+  }
+  return found;
+}
+
+async function readDocumentAt(source: LogSource, index: number, bytes: Uint8Array): Promise<AboutBuild | null> {
+  let entry: ReturnType<typeof parseLogEntry>;
+  try {
+    entry = parseLogEntry(bytes);
+  } catch {
+    // An entry of another kind is about none of our builds.
+    return null;
+  }
+  const statement = await resolveStatement(source, entry);
+  if (statement === null) return null;
+  const id = buildIdOf(statement.payloadType, statement.payload);
+  if (id === null || !isSignedEntry(entry)) return null;
+  return { index, ...statement, digest: entry.digest, signer: entry.key.id as Sha256, buildId: id };
+}
+
+/** Entries that were decisions, in the order of the log. */
+export function outcomesAmong(entries: readonly AboutBuild[]): AboutBuild[] {
+  return entries.filter((entry) => entry.payloadType === OUTCOME.payloadType);
+}

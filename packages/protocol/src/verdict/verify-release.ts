@@ -1,0 +1,202 @@
+/**
+ * The verdict on a file by a policy: who is trusted, that all of it is in a witnessed log, that this file is one of the
+ * outputs that enough independent builders agree on, and how fresh that is. Decides the quorum again by itself.
+ */
+import { parseBundle } from '../bundle/bundle.ts';
+import { type LoggedDocument, openBundle } from '../bundle/open-bundle.ts';
+import type { Sha256 } from '../digest/digest.ts';
+import { IN_TOTO_PAYLOAD } from '../dsse/envelope.ts';
+import type { Policy, PolicyLog } from '../policy/policy.ts';
+import { witnessing, witnessKeys } from '../policy/witnessing.ts';
+import { readClaim } from '../quorum/claim.ts';
+import type { Decision } from '../quorum/decision.ts';
+import { redecide } from '../quorum/redecide.ts';
+import type { Artifact } from './verify.ts';
+import { type Verdict, VerdictBuilder } from './verdict.ts';
+
+export const RELEASE_STEPS = [
+  'policy',
+  'log-inclusion',
+  'witnesses',
+  'subject',
+  'source',
+  'builders',
+  'failure-domains',
+  'threshold',
+  'freshness',
+] as const;
+
+export interface TrustedPolicy {
+  readonly policy: Policy;
+  /** Seconds since 1970 until which the metadata that says what is current is valid. */
+  readonly currentUntil: number;
+}
+
+export interface ReleaseInput {
+  readonly artifact: Artifact;
+  /** The policy, or why it cannot be trusted. */
+  readonly trust: TrustedPolicy | string;
+  /** Sigstore bundles: statements, and what their round consists of. */
+  readonly bundles: readonly { readonly name: string; readonly bytes: Uint8Array }[];
+  /** Whether these are all that the log has about the build: only then is it known that nobody disagrees. */
+  readonly complete: boolean;
+  readonly expect: { readonly source?: string; readonly buildId?: string };
+  /** Seconds since 1970. */
+  readonly now: number;
+}
+
+export interface ReleaseVerdict extends Verdict {
+  /** What was decided on the way; null when it was not reached. */
+  readonly decision: Decision | null;
+  /** Seconds since 1970: authentic as of then. null when nobody has witnessed it. */
+  readonly witnessedAt: number | null;
+}
+
+const DAY = 86_400;
+
+export function verifyRelease(input: ReleaseInput): ReleaseVerdict {
+  const verdict = new VerdictBuilder(RELEASE_STEPS);
+  let decision: Decision | null = null;
+  let witnessedAt: number | null = null;
+  const end = (done: Verdict): ReleaseVerdict => ({ ...done, decision, witnessedAt });
+  if (typeof input.trust === 'string') return end(verdict.fail('policy', input.trust));
+  const { policy, currentUntil } = input.trust;
+  verdict.pass('policy', `${policy.name}, version ${policy.version}, until ${policy.expires}`);
+
+  const opened = openAll(input.bundles, policy);
+  if (typeof opened === 'string') return end(verdict.fail('log-inclusion', opened));
+  const { log, documents } = opened;
+  verdict.pass(
+    'log-inclusion',
+    `${documents.length} entries of ${log.key.name}, up to index ${Math.max(...documents.map((one) => one.index))}`,
+  );
+
+  const seen = documents.map((one) => witnessing(policy, log, one.opened.signedBy));
+  const unwitnessed = seen.find((one) => !one.met);
+  if (unwitnessed !== undefined)
+    return end(
+      verdict.fail('witnesses', `the checkpoint has the cosignatures of ${unwitnessed.names.join(', ') || 'no witness that counts'}`),
+    );
+  const times = seen.map((one) => one.time).filter((time) => time !== null);
+  witnessedAt = times.length === 0 ? null : Math.min(...times);
+  verdict.pass(
+    'witnesses',
+    witnessedAt === null ? 'the policy asks for none' : `${seen[0]?.names.join(', ') ?? ''}, at ${isoTime(witnessedAt)}`,
+  );
+  if (policy.witnessQuorum === 'none') verdict.note('No witness has seen the log: it could show others something else.');
+
+  const id = buildIdOf(documents, policy, input.artifact.sha256);
+  if (id === null)
+    return end(
+      verdict.fail(
+        'subject',
+        `no statement of a builder in the policy has the SHA-256 of ${input.artifact.name} (${input.artifact.sha256})`,
+      ),
+    );
+  const decided = redecide(policy, documents.map(toEntry), id);
+  if (decided === null) return end(verdict.fail('subject', 'the statements cannot be read'));
+  ({ decision } = decided);
+  const group = decision.groups.find((one) => one.outputs.some((output) => output.sha256 === input.artifact.sha256));
+  const output = group?.outputs.find((one) => one.sha256 === input.artifact.sha256);
+  if (group === undefined || output === undefined)
+    return end(verdict.fail('subject', `no builder that counts has made this file: ${decision.reason}`));
+  if (input.expect.buildId !== undefined && input.expect.buildId !== id)
+    return end(verdict.fail('subject', `the build id is ${id}, expected ${input.expect.buildId}`));
+  verdict.pass('subject', `${output.name} of ${decision.package.name} ${decision.package.version}, build id ${id}`);
+
+  const source = sourceOf(documents, id);
+  if (input.expect.source !== undefined && input.expect.source !== source)
+    return end(verdict.fail('source', `source_ref is ${source}, expected ${input.expect.source}`));
+  if (decision.result === 'refused') return end(verdict.fail('source', decision.reason));
+  verdict.pass('source', source);
+
+  const counted = decision.builders.filter((one) => one.state === 'counted' && one.outputs === group.digest);
+  if (counted.length === 0) return end(verdict.fail('builders', `nobody that counts has made this file: ${decision.reason}`));
+  verdict.pass('builders', `${counted.map((one) => one.name).join(', ')} (of ${decision.of} in the policy)`);
+
+  const where = counted.map((one) => `${one.operator}/${one.site}`).join(', ');
+  if (group.independent < decision.threshold)
+    return end(verdict.fail('failure-domains', `${group.independent} independent of ${decision.threshold} needed: ${where}`));
+  verdict.pass('failure-domains', `${group.independent} independent${decision.simulated ? ', SIMULATED on one machine' : ''}: ${where}`);
+
+  if ((decision.result !== 'agreed' && decision.result !== 'resolved') || decision.accepted !== group.digest)
+    return end(verdict.fail('threshold', `${decision.result}: ${decision.reason}`));
+  verdict.pass('threshold', `${decision.result}: ${decision.threshold} of ${decision.of}`);
+
+  const stale = staleness(policy, currentUntil, witnessedAt, input.now);
+  if (stale !== null) return end(verdict.fail('freshness', stale));
+  verdict.pass('freshness', `current until ${isoTime(currentUntil)}`);
+  if (!input.complete)
+    verdict.note('Decided from the bundles that were given; a disagreement that is not among them shows in the log (--log).');
+  for (const note of decision.notes) verdict.note(note);
+  if (decision.checks.length > 0) verdict.note(`Not looked at here: the checks before publication (${decision.checks.join(', ')}).`);
+  return end(verdict.done());
+}
+
+function openAll(bundles: ReleaseInput['bundles'], policy: Policy): { log: PolicyLog; documents: LoggedDocument[] } | string {
+  if (bundles.length === 0) return 'there is no bundle';
+  const documents: LoggedDocument[] = [];
+  for (const { name, bytes } of bundles) {
+    try {
+      documents.push(
+        openBundle(
+          parseBundle(bytes),
+          policy.logs.map((one) => one.key),
+          witnessKeys(policy),
+        ),
+      );
+    } catch (error) {
+      return `${name}: ${error instanceof Error ? error.message : String(error)}`;
+    }
+  }
+  const log = policy.logs.find((one) => one.key === documents[0]?.log);
+  if (log === undefined || documents.some((one) => one.log !== log.key))
+    return 'the bundles are of different logs, so their order is not known';
+  const twice = documents.find((one, index) =>
+    documents.some((other, at) => at > index && other.index === one.index && other.digest !== one.digest),
+  );
+  return twice === undefined ? { log, documents } : `two documents claim the index ${twice.index}`;
+}
+
+export function toEntry(one: LoggedDocument): {
+  index: number;
+  payloadType: string;
+  payload: Uint8Array;
+  digest: Sha256;
+  signer: Sha256;
+} {
+  return { index: one.index, payloadType: one.payloadType, payload: one.payload, digest: one.digest, signer: one.signer.id };
+}
+
+function buildIdOf(documents: readonly LoggedDocument[], policy: Policy, sha256: string): string | null {
+  const builders = new Set<string>(policy.builders.map((one) => one.key.id));
+  for (const one of documents) {
+    if (one.payloadType !== IN_TOTO_PAYLOAD || !builders.has(one.signer.id)) continue;
+    const claim = readClaim(one.payload, one.digest, one.signer.id);
+    if (claim?.outputs.some((output) => output.sha256 === sha256) === true) return claim.buildId;
+  }
+  return null;
+}
+
+function sourceOf(documents: readonly LoggedDocument[], id: string): string {
+  for (const one of documents) {
+    if (one.payloadType !== IN_TOTO_PAYLOAD) continue;
+    const claim = readClaim(one.payload, one.digest, one.signer.id);
+    if (claim?.buildId === id) return claim.definition.lock.source.ref;
+  }
+  return '';
+}
+
+/** Authentic as of the witnessed time is one thing, current another. */
+function staleness(policy: Policy, currentUntil: number, witnessedAt: number | null, now: number): string | null {
+  if (currentUntil <= now)
+    return `authentic${witnessedAt === null ? '' : ` as of ${isoTime(witnessedAt)}`}, but what is current is only known until ${isoTime(currentUntil)}`;
+  if (witnessedAt !== null && witnessedAt > now + DAY) return `a witness says that it saw this in the future (${isoTime(witnessedAt)})`;
+  if (witnessedAt !== null && now - witnessedAt > policy.checkpointMaxAgeDays * DAY)
+    return `authentic as of ${isoTime(witnessedAt)}, which is more than ${policy.checkpointMaxAgeDays} days ago`;
+  return null;
+}
+
+function isoTime(seconds: number): string {
+  return `${new Date(Math.floor(seconds) * 1000).toISOString().slice(0, 19)}Z`;
+}
