@@ -18,7 +18,7 @@ packages="runc util-linux e2fsprogs attr tar xz-utils bzip2 zstd git ca-certific
 case $mode in
 demo) packages="$packages openssl" ;;
 # Second implementations and things to attack with; chromium is a .deb on Debian only.
-test) packages="$packages openssl crun diffoscope-minimal chromium" ;;
+test) packages="$packages openssl crun diffoscope-minimal chromium golang-go golang-golang-x-mod-dev" ;;
 bench) packages="$packages openssl minisign bubblewrap nix-bin time" ;;
 *) echo "usage: setup.sh demo|test|bench" >&2; exit 2 ;;
 esac

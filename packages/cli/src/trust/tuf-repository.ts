@@ -34,7 +34,7 @@ export interface RoleKeys {
 const ROLES = ['root', 'targets', 'snapshot', 'timestamp'] as const;
 
 /** Days for which each role's metadata is valid from when it is signed. */
-export const VALID_DAYS = { root: 365, targets: 365, snapshot: 30, timestamp: 30 } as const;
+const VALID_DAYS = { root: 365, targets: 365, snapshot: 30, timestamp: 30 } as const;
 
 /** `keys/root-1.pem`, … Made when they are not there, for the first signing only. */
 export function openRoleKeys(folder: string, name: TufRoleName, count: number, threshold: number): RoleKeys {

@@ -51,6 +51,9 @@ export function copyDisk(disk: Disk): Disk {
   };
 }
 
+/** For a step that is never over: the process was killed there. */
+export const FOREVER = new Promise<never>(() => undefined);
+
 /** Is called in place of each step, and decides whether and when it takes effect. */
 export type Around = <T>(step: string, effect: () => T) => T;
 
@@ -58,13 +61,17 @@ export interface Conduct {
   readonly around?: Around;
   /** Waited for before each asynchronous step. */
   readonly pause?: (step: string) => Promise<void>;
+  /** Waited for after it has taken effect, before the answer arrives. */
+  readonly delay?: (step: string) => Promise<void>;
   readonly witnessPolicy?: string;
 }
 
-export function memoryHome(disk: Disk, { around = (_, effect) => effect(), pause, witnessPolicy }: Conduct = {}): LogHome {
+export function memoryHome(disk: Disk, { around = (_, effect) => effect(), pause, delay, witnessPolicy }: Conduct = {}): LogHome {
   const step = async <T>(name: string, effect: () => T): Promise<T> => {
-    await (pause === undefined ? Promise.resolve() : pause(name));
-    return around(name, effect);
+    await pause?.(name);
+    const result = around(name, effect);
+    await delay?.(name);
+    return result;
   };
   return {
     root: '/nowhere',

@@ -100,6 +100,11 @@ export async function openSequencer(home: LogHome, witnesses: WitnessClient | nu
       running = null;
     }
   };
+  const idle = async (): Promise<void> => {
+    if (running === null) return;
+    await running;
+    await idle();
+  };
   return {
     append: (submission) =>
       new Promise((done, failed) => {
@@ -108,7 +113,7 @@ export async function openSequencer(home: LogHome, witnesses: WitnessClient | nu
       }),
     published: () => published,
     async close() {
-      while (running !== null) await running;
+      await idle();
       if (known.state !== null) await tidy(home, known);
     },
   };

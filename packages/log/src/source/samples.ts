@@ -3,7 +3,7 @@
  * What it accepts was read from the public files alone.
  */
 import assert from 'node:assert/strict';
-import { createHash, createPublicKey, type KeyObject, verify } from 'node:crypto';
+import { createPublicKey, hash, type KeyObject, verify } from 'node:crypto';
 import type { VerifierKey } from '@lockstep/protocol/note/verifier-key';
 
 export type ReadFile = (path: string) => Uint8Array | null;
@@ -14,11 +14,7 @@ export interface SecondReading {
   readonly entries: readonly Buffer[];
 }
 
-const sha256 = (...parts: readonly Uint8Array[]): Buffer => {
-  const hash = createHash('sha256');
-  for (const part of parts) hash.update(part);
-  return hash.digest();
-};
+const sha256 = (...parts: readonly Uint8Array[]): Buffer => hash('sha256', Buffer.concat(parts), 'buffer');
 
 /** MTH(D[n]) of RFC 6962 section 2.1, over leaf hashes. */
 function treeHash(leaves: readonly Buffer[]): Buffer {

@@ -1,5 +1,4 @@
 /** Everything that a log has about one build: read from the entries and checked against the checkpoint, not asked for. */
-import type { Sha256 } from '@lockstep/protocol/digest/digest';
 import { OUTCOME } from '@lockstep/protocol/commitment/documents';
 import { isSignedEntry, parseLogEntry } from '@lockstep/protocol/log-entry/log-entry';
 import { EMPTY_TREE } from '@lockstep/protocol/merkle/growing-tree';
@@ -42,7 +41,7 @@ async function readDocumentAt(source: LogSource, index: number, bytes: Uint8Arra
   if (statement === null) return null;
   const id = buildIdOf(statement.payloadType, statement.payload);
   if (id === null || !isSignedEntry(entry)) return null;
-  return { index, ...statement, digest: entry.digest, signer: entry.key.id as Sha256, buildId: id };
+  return { index, ...statement, digest: entry.digest, signer: entry.key.id, buildId: id };
 }
 
 /** Entries that were decisions, in the order of the log. */

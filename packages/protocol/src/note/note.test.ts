@@ -216,3 +216,11 @@ test('makeVerifierKey refuses a name or a key that no file could hold', () => {
   assert.throws(() => makeVerifierKey('a', 'ed25519', new Uint8Array(31)), TypeError);
   assert.throws(() => makeVerifierKey('a', 'cosignature-ml-dsa-44', new Uint8Array(32)), TypeError);
 });
+
+test('parseNote takes every name that isKeyName takes, or a stranger’s line rejects the note', {
+  todo: 'JavaScript’s \\S is not "no Unicode space": U+FEFF',
+}, () => {
+  const name = 'a\ufeffb';
+  assert.ok(isKeyName(name), 'U+FEFF has not the property White_Space');
+  assert.equal(parseNote(`a\n\n${line}${line.replace('b', name)}`).signatures[1]?.name, name);
+});

@@ -3,10 +3,8 @@ import type { Definition } from '../definition/definition.ts';
 import type { Sha256 } from '../digest/digest.ts';
 import { sha256Hex } from '../digest/digest.ts';
 import { canonicalBytes } from '../json/canonical.ts';
-import type { Json } from '../json/parse.ts';
 import { isProblem, readProvenance } from '../provenance/read-provenance.ts';
 import type { Ambient } from '../variation/deal.ts';
-import { isTable } from '../decode/decode.ts';
 
 export interface ClaimedOutput {
   readonly name: string;
@@ -33,7 +31,7 @@ export function readClaim(payload: Uint8Array, statement: Sha256, signer: Sha256
   const read = readProvenance(payload);
   if (isProblem(read)) return null;
   const { internalParameters } = read.statement.predicate.buildDefinition;
-  const ambient = internalParameters.variation?.ambient ?? {};
+  const ambient: Ambient = internalParameters.variation?.ambient ?? {};
   return {
     statement,
     signer,
@@ -43,7 +41,7 @@ export function readClaim(payload: Uint8Array, statement: Sha256, signer: Sha256
     outputs: read.statement.subject
       .map(({ name, digest }) => ({ name, sha256: digest.sha256, sha512: digest.sha512, blake2b512: digest.blake2b512 }))
       .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0)),
-    ambient: isTable(ambient as Json) ? (ambient as Ambient) : {},
+    ambient,
     environment: internalParameters.environment.sha256,
   };
 }

@@ -51,7 +51,7 @@ function audit(policy: Policy, entries: readonly AboutBuild[], entry: AboutBuild
   const told =
     typeof decision === 'object' && decision !== null && !Array.isArray(decision) ? (decision as { readonly [key: string]: Json }) : {};
   const named = told['policy'];
-  const result = String(told['result']);
+  const result = typeof told['result'] === 'string' ? told['result'] : '';
   const state = (value: Audited['state']): Audited => ({ index: entry.index, buildId: entry.buildId, result, state: value });
   if (!policy.coordinators.some((one) => one.key.id === entry.signer)) return state('not by a coordinator');
   if (typeof named === 'object' && named !== null && 'sha256' in named && named['sha256'] !== policy.sha256) return state('other policy');

@@ -86,7 +86,7 @@ export function quorumOpen(what: string, options: RoundOptions & { readonly minu
           (one) =>
             `  ${one.builder}: ${
               Object.entries(one.ambient)
-                .map(([fact, level]) => `${fact}=${String(level)}`)
+                .map(([fact, level]) => `${fact}=${JSON.stringify(level)}`)
                 .join(', ') || 'as it is'
             }`,
         ),
