@@ -1,10 +1,12 @@
 /**
  * `npm run demo`: a real package's source from this machine's own archive, built sealed, built again under other
- * conditions, compared with what the archive ships, attested and verified; and a tampered file refused.
+ * conditions, compared with what the archive ships, attested and verified; a tampered file refused; then three builders,
+ * a witnessed log and a quorum (demo-quorum.ts).
  */
 import { spawnSync } from 'node:child_process';
 import { appendFileSync, copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { quorumDemo } from './demo-quorum.ts';
 
 const root = `${import.meta.dirname}/..`;
 const cli = `${root}/packages/cli/src/main.ts`;
@@ -15,13 +17,29 @@ function heading(text: string): void {
   process.stdout.write(`\n\u2500\u2500 ${text}\n`);
 }
 
+/** A verifier key of ML-DSA-44 fills a screen. */
+function shown(text: string): string {
+  return text.replaceAll(folder, '.').replaceAll(/[A-Za-z0-9+/]{200,}/g, (long) => `${long.slice(0, 20)}…`);
+}
+
 /** Runs lockstep as a user would, and shows the command. */
-function lockstep(args: readonly string[], expected = 0): string {
-  process.stdout.write(`$ lockstep ${args.map((arg) => arg.replace(folder, '.')).join(' ')}\n`);
-  const run = spawnSync(process.execPath, [cli, ...args], { stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8', maxBuffer: 64 << 20 });
-  process.stdout.write(run.stdout.replaceAll(folder, '.'));
+function lockstep(args: readonly string[], expected = 0, env: Readonly<Record<string, string>> = {}): string {
+  const variables = Object.entries(env).map(([name, value]) => `${name}=${value} `);
+  process.stdout.write(shown(`$ ${variables.join('')}lockstep ${args.join(' ')}\n`));
+  const stdout = run(args, expected, env, 'inherit');
+  process.stdout.write(shown(stdout));
+  return stdout;
+}
+
+function run(args: readonly string[], expected: number, env: Readonly<Record<string, string>>, stderr: 'inherit' | 'ignore'): string {
+  const run = spawnSync(process.execPath, [cli, ...args], {
+    stdio: ['ignore', 'pipe', stderr],
+    encoding: 'utf8',
+    maxBuffer: 64 << 20,
+    env: { ...process.env, ...env },
+  });
   if (run.status !== expected) {
-    process.stdout.write(`\nthe demo stops: status ${run.status}, expected ${expected}\n`);
+    process.stdout.write(`\nthe demo stops: lockstep ${args.join(' ')}: status ${run.status}, expected ${expected}\n${run.stdout}`);
     throw new DemoFailed();
   }
   return run.stdout;
@@ -34,7 +52,7 @@ function distribution(): string {
   return /^ID=["']?([a-z]+)/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1] ?? 'debian';
 }
 
-function demo(): void {
+async function demo(): Promise<void> {
   const project = `${folder}/cjson`;
   heading('1. A manifest for a real package: cJSON, from the source package of the archive');
   lockstep(['init', `pkg:deb/${distribution()}/cjson`, '--out', project]);
@@ -67,11 +85,14 @@ function demo(): void {
   appendFileSync(`${out}/tampered.deb`, '!');
   lockstep(['verify', `${out}/tampered.deb`, '--key', `${folder}/builder.pem`], 6);
 
+  const quietly = (args: readonly string[], env: Readonly<Record<string, string>> = {}): string => run(args, 0, env, 'ignore');
+  await quorumDemo({ cli, folder, lockstep, quietly, heading }, project, deb);
+
   const equal = [...rebuilt.matchAll(/^equal +(\S+)/gm)].map((match) => match[1]);
   if (equal.length === 0) throw new DemoFailed();
   heading(`Done in ${((performance.now() - started) / 1000).toFixed(0)} s`);
   process.stdout.write(
-    `The rebuilt .deb files equal what the archive ships, bit by bit: ${equal.join(', ')}\nVERIFIED: source, recipe, environment and builder of each are attested.\n`,
+    `The rebuilt .deb files equal what the archive ships, bit by bit: ${equal.join(', ')}\nVERIFIED: source, recipe, environment and builder of each are attested; three builders agreed in a witnessed log; and when one lied, nothing was released.\n`,
   );
 }
 
@@ -80,7 +101,7 @@ function sourceRef(lock: string): string {
 }
 
 try {
-  demo();
+  await demo();
 } catch (error) {
   if (!(error instanceof DemoFailed)) throw error;
   process.exitCode = 1;

@@ -19,7 +19,7 @@ case $mode in
 demo) packages="$packages openssl" ;;
 # Second implementations and things to attack with; chromium is a .deb on Debian only.
 test) packages="$packages openssl crun diffoscope-minimal chromium golang-go golang-golang-x-mod-dev" ;;
-bench) packages="$packages openssl minisign bubblewrap nix-bin time" ;;
+bench) packages="$packages openssl minisign bubblewrap nix-bin time chromium golang-go golang-golang-x-mod-dev" ;;
 *) echo "usage: setup.sh demo|test|bench" >&2; exit 2 ;;
 esac
 
