@@ -4,14 +4,19 @@
  * Exits 0; 1 when something failed; 3 when this host cannot, or (with CI set) when a peer is not installed.
  */
 import { parseArgs } from 'node:util';
-import { BenchError, type Contestant, sideBySide } from './measure.ts';
+import type { FigureRow } from './figures.ts';
+import { BenchError, type Checkpoint, type Contestant, sideBySide } from './measure.ts';
 import { makePlace, type Place } from './place.ts';
 import { cachedBuild, realBuild } from './rows/cjson.ts';
+import { logAppend } from './rows/log-append.ts';
 import { memory } from './rows/memory.ts';
+import { monitor } from './rows/monitor.ts';
 import { packTree } from './rows/pack.ts';
+import { proofs } from './rows/proofs.ts';
+import { quorum } from './rows/quorum.ts';
 import { trivial } from './rows/trivial.ts';
 import { verifyLarge } from './rows/verify.ts';
-import { heading, type PeakRow, table, type TimedRow } from './table.ts';
+import { figureTable, heading, type PeakRow, type TimedRow, timedTable } from './table.ts';
 
 interface RowPlan {
   readonly name: string;
@@ -28,6 +33,20 @@ const ROWS: readonly RowPlan[] = [
   { name: 'verify', title: 'Verify a file of 256 MiB', most: 99, contestants: verifyLarge },
   { name: 'pack', title: 'A canonical tar of 20,810 files, 500 MB, written and hashed', most: 5, contestants: packTree },
 ];
+/** Rates, latencies and sizes: a table of its own. */
+interface FigurePlan {
+  readonly name: string;
+  readonly title: string;
+  readonly most: number;
+  readonly measure: (place: Place, runs: number, checkpoint: Checkpoint) => Promise<FigureRow[]>;
+}
+
+const FIGURES: readonly FigurePlan[] = [
+  { name: 'log-append', title: 'Appends to a log', most: 3, measure: logAppend },
+  { name: 'proofs', title: 'Proofs in a log of 10 million entries', most: 5, measure: proofs },
+  { name: 'quorum', title: 'Decisions of the quorum', most: 5, measure: quorum },
+  { name: 'monitor', title: 'Monitoring a log', most: 3, measure: monitor },
+];
 const MEMORY = { name: 'memory', title: 'Peak memory, an output of 2 GiB' };
 
 class Interrupted extends Error {}
@@ -37,7 +56,7 @@ async function main(): Promise<number> {
     options: { runs: { type: 'string', default: '7' }, only: { type: 'string', multiple: true, default: [] } },
   });
   const runs = Number(values.runs);
-  const names = [...ROWS.map((row) => row.name), MEMORY.name];
+  const names = [...ROWS, MEMORY, ...FIGURES].map((row) => row.name);
   if (!Number.isInteger(runs) || runs < 1 || values.only.some((name) => !names.includes(name))) {
     process.stderr.write(`usage: bench.ts [--runs N] [--only ${names.join('|')}]...\n`);
     return 2;
@@ -61,6 +80,7 @@ async function main(): Promise<number> {
     if (interrupted) throw new Interrupted();
   };
   const rows: (TimedRow | PeakRow)[] = [];
+  const figures: FigureRow[] = [];
   try {
     for (const row of ROWS.filter(({ name }) => wanted(name))) {
       process.stderr.write(`${row.title}\n`);
@@ -74,7 +94,13 @@ async function main(): Promise<number> {
       rows.push({ title: MEMORY.title, peaks: await memory(place) });
       await checkpoint();
     }
-    process.stdout.write(`${heading()}\n\n${table(rows)}\n`);
+    for (const row of FIGURES.filter(({ name }) => wanted(name))) {
+      process.stderr.write(`${row.title}\n`);
+      await checkpoint();
+      figures.push(...(await row.measure(place, Math.min(runs, row.most), checkpoint)));
+    }
+    const tables = [...(rows.length > 0 ? [timedTable(rows)] : []), ...(figures.length > 0 ? [figureTable(figures)] : [])];
+    process.stdout.write(`${[heading(), ...tables].join('\n\n')}\n`);
   } catch (error) {
     if (error instanceof Interrupted) return 130;
     if (!(error instanceof BenchError)) throw error;
@@ -83,11 +109,15 @@ async function main(): Promise<number> {
   } finally {
     place.clear();
   }
-  return process.env['CI'] !== undefined && rows.some(incomplete) ? 3 : 0;
+  return process.env['CI'] !== undefined && (rows.some(incomplete) || figures.some(lacking)) ? 3 : 0;
 }
 
 function incomplete(row: TimedRow | PeakRow): boolean {
   return 'peaks' in row ? row.peaks.some(({ bytes }) => bytes === null) : row.results.some(({ times }) => times === null);
+}
+
+function lacking(row: FigureRow): boolean {
+  return row.figures.some(({ values }) => values === null);
 }
 
 process.exitCode = await main();

@@ -1,6 +1,7 @@
 /** One Markdown table with everything that is needed to judge it: when, where, how often, how far apart. */
 import { readFileSync } from 'node:fs';
 import { availableParallelism, release, totalmem } from 'node:os';
+import { type FigureRow, figureLines } from './figures.ts';
 import { median, type Timed } from './measure.ts';
 import { bundled } from './place.ts';
 import type { Peak } from './rows/memory.ts';
@@ -16,19 +17,32 @@ export interface PeakRow {
   readonly peaks: readonly Peak[];
 }
 
+const COLUMNS = ['| What | With | Runs | Median | From – to | Ratio |', '| --- | --- | ---: | ---: | ---: | ---: |'];
+
+/** When and where. */
 export function heading(): string {
   const model = /^model name\s*:\s*(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? process.arch;
   const memory = (totalmem() / 2 ** 30).toFixed(0);
-  return [
-    `${new Date().toISOString().slice(0, 16)}Z; ${model}, ${availableParallelism()} cores, ${memory} GiB; Linux ${release()}; Node.js ${process.version}; Lockstep ${bundled ? 'as bundled' : 'from source'}.`,
-    'Wall time of the whole process; median of interleaved runs after a warm-up. "Ratio" is Lockstep over the other: above 1, Lockstep takes longer.',
-  ].join('\n');
+  return `${new Date().toISOString().slice(0, 16)}Z; ${model}, ${availableParallelism()} cores, ${memory} GiB; Linux ${release()}; Node.js ${process.version}; Lockstep ${bundled ? 'as bundled' : 'from source'}.`;
 }
 
-export function table(rows: readonly (TimedRow | PeakRow)[]): string {
-  const lines = ['| What | With | Runs | Median | From – to | Ratio |', '| --- | --- | ---: | ---: | ---: | ---: |'];
+export function timedTable(rows: readonly (TimedRow | PeakRow)[]): string {
+  const lines = [
+    'Wall time of the whole process; median of interleaved runs after a warm-up. "Ratio" is Lockstep over the other: above 1, Lockstep takes longer.',
+    '',
+    ...COLUMNS,
+  ];
   for (const row of rows) lines.push(...('peaks' in row ? peakLines(row) : timedLines(row)));
   return lines.join('\n');
+}
+
+export function figureTable(rows: readonly FigureRow[]): string {
+  return [
+    'Within one process, from source; median of interleaved runs after a warm-up. "Ratio" is the first line of a row over this one.',
+    '',
+    ...COLUMNS,
+    ...rows.flatMap(figureLines),
+  ].join('\n');
 }
 
 function timedLines(row: TimedRow): string[] {

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { createPublicKey, hash, type KeyObject, verify } from 'node:crypto';
+import fc from 'fast-check';
 import type { VerifierKey } from '@lockstep/protocol/note/verifier-key';
 
 export type ReadFile = (path: string) => Uint8Array | null;
@@ -96,4 +97,30 @@ export function readFromScratch(read: ReadFile, key: VerifierKey, note?: string)
     row = above;
   }
   return { size, root, entries };
+}
+
+/** Valid bytes with a few of them changed, cut out, repeated, put in or taken from another one. */
+export function mutated(valid: readonly Uint8Array[]): fc.Arbitrary<Uint8Array> {
+  const edit = fc.record({
+    how: fc.constantFrom('flip', 'set', 'cut', 'repeat', 'insert', 'splice', 'end'),
+    at: fc.nat(100_000),
+    length: fc.nat(80),
+    byte: fc.oneof(fc.nat(255), fc.constantFrom(0, 10, 32, 34, 43, 48, 61, 0x80, 0xe2, 0xff)),
+    other: fc.constantFrom(...valid),
+  });
+  return fc.tuple(fc.constantFrom(...valid), fc.array(edit, { minLength: 1, maxLength: 4 })).map(([start, edits]) => {
+    let bytes = Buffer.from(start);
+    for (const { how, at: anywhere, length, byte, other } of edits) {
+      const at = bytes.length === 0 ? 0 : anywhere % bytes.length;
+      const [head, tail] = [bytes.subarray(0, at), bytes.subarray(at)];
+      if (how === 'flip') bytes = Buffer.concat([head, Buffer.of((tail[0] ?? 0) ^ (1 << (byte % 8))), tail.subarray(1)]);
+      else if (how === 'set') bytes = Buffer.concat([head, Buffer.of(byte), tail.subarray(1)]);
+      else if (how === 'cut') bytes = Buffer.concat([head, tail.subarray(length)]);
+      else if (how === 'repeat') bytes = Buffer.concat([head, tail.subarray(0, length), tail]);
+      else if (how === 'insert') bytes = Buffer.concat([head, Buffer.of(byte), tail]);
+      else if (how === 'splice') bytes = Buffer.concat([head, other.subarray(at % (other.length + 1))]);
+      else bytes = Buffer.from(head);
+    }
+    return new Uint8Array(bytes);
+  });
 }

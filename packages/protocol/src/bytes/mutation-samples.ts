@@ -56,7 +56,8 @@ export function mutate(examples: readonly Uint8Array[], random: (below: number) 
     return [ends[at] ?? 0, (ends[at + 1] ?? 0) - (ends[at] ?? 0)];
   };
   for (let left = 1 + random(random(3) === 0 ? 4 : 1); left > 0; left--) {
-    const at = random(bytes.length + 1);
+    // The ends are where a check is forgotten.
+    const at = [bytes.length, 0][random(12)] ?? random(bytes.length + 1);
     const [start, length] = random(3) === 0 ? line() : run();
     const copied = bytes.slice(start, start + length);
     const operations: readonly (() => void)[] = [

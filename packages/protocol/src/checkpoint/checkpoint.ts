@@ -1,5 +1,6 @@
 /** C2SP tlog-checkpoint: what a log says of its tree, as the text of a signed note. */
 import { fromBase64, toBase64 } from '../bytes/base64.ts';
+import { toUtf8 } from '../bytes/utf8.ts';
 import { LockstepError } from '../error/lockstep-error.ts';
 import { HASH_BYTES } from '../merkle/hash.ts';
 import type { TreeHead } from '../merkle/proof.ts';
@@ -25,8 +26,9 @@ export function parseHash(text: string): Uint8Array | null {
   return bytes !== null && bytes.length === HASH_BYTES && toBase64(bytes) === text ? bytes : null;
 }
 
+/** At most 255 bytes: what the signed message of an ML-DSA-44 cosignature has room for. */
 export function isOrigin(text: string): boolean {
-  return text !== '' && text.length <= 255 && text.isWellFormed() && !/[\u0000-\u001f]/.test(text);
+  return text !== '' && text.isWellFormed() && toUtf8(text).length <= 255 && !/[\u0000-\u001f]/.test(text);
 }
 
 /** @throws LockstepError CHECKPOINT_INVALID */

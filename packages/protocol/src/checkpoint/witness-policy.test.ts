@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { LockstepError } from '../error/lockstep-error.ts';
 import { formatVerifierKey, makeVerifierKey, type NoteKeyType } from '../note/verifier-key.ts';
-import { formatWitnessPolicy, isPolicyName, parseWitnessPolicy, quorumIsMet, type WitnessGroup } from './witness-policy.ts';
+import { formatWitnessPolicy, parseWitnessPolicy, quorumIsMet, type WitnessGroup } from './witness-policy.ts';
 
 const key = (number: number, type: NoteKeyType = 'cosignature-ed25519', name = `w${number}.example`): string =>
   formatVerifierKey(makeVerifierKey(name, type, new Uint8Array(type === 'cosignature-ml-dsa-44' ? 1312 : 32).fill(number)));
@@ -153,11 +153,6 @@ test('parseWitnessPolicy takes 100 witnesses, 100 logs and 100 groups', () => {
 test('formatWitnessPolicy writes what parseWitnessPolicy reads', () => {
   const policy = parseWitnessPolicy(EXAMPLE, 'policy');
   assert.deepEqual(parseWitnessPolicy(formatWitnessPolicy(policy), 'policy'), policy);
-});
-
-test('isPolicyName is a word that stands for one thing', () => {
-  for (const good of ['a', 'X-witnesses', 'é', 'all']) assert.ok(isPolicyName(good), good);
-  for (const bad of ['', 'none', 'a b', '#a', 'a\tb', 'a+b']) assert.equal(isPolicyName(bad), false, bad);
 });
 
 /** By the words of "Defining a witness group": counts for every subset what is witnessed, group after group. */

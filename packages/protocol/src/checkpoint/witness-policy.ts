@@ -1,6 +1,6 @@
 /** C2SP tlog-policy: which witnesses have to have seen a checkpoint. A text for people, and the rule itself. */
 import { LockstepError } from '../error/lockstep-error.ts';
-import { isKeyName, parseVerifierKey, type VerifierKey, formatVerifierKey } from '../note/verifier-key.ts';
+import { parseVerifierKey, type VerifierKey, formatVerifierKey } from '../note/verifier-key.ts';
 import { sameHash } from '../merkle/hash.ts';
 
 export interface WitnessGroup {
@@ -111,9 +111,4 @@ export function quorumIsMet(policy: Pick<WitnessPolicy, 'groups' | 'quorum'>, se
     return group === undefined ? seen.has(name) : group.members.filter(met).length >= group.threshold;
   };
   return met(policy.quorum);
-}
-
-/** Names of groups and witnesses are words of a line. */
-export function isPolicyName(name: string): boolean {
-  return isKeyName(name) && name !== 'none' && !name.startsWith('#');
 }

@@ -168,14 +168,15 @@ test('growTree in groups of any size makes the tiles and the root that it makes 
 });
 
 test('growTree leaves the edge that it was given as it was, and grows two trees from it', () => {
-  const { edge } = growTree(EMPTY_TREE, leaves.slice(0, 255));
+  const { edge } = growTree(EMPTY_TREE, leaves.slice(0, 356));
   const before = rootOf(edge);
-  const one = growTree(edge, leaves.slice(255, 300));
-  const two = growTree(edge, leaves.slice(300, 345));
-  assert.deepEqual(rootOf(edge), before);
-  assert.equal(edge.size, 255);
+  const copy = structuredClone(edge);
+  const one = growTree(edge, leaves.slice(356, 400));
+  const two = growTree(edge, leaves.slice(400, 444));
+  assert.deepEqual(edge, copy);
   assert.notDeepEqual(rootOf(one.edge), rootOf(two.edge));
-  assert.deepEqual(rootOf(growTree(edge, leaves.slice(255, 300)).edge), rootOf(one.edge));
+  assert.deepEqual(rootOf(one.edge), sampleTree(leaves.slice(0, 400)).root);
+  assert.deepEqual(rootOf(two.edge), sampleTree([...leaves.slice(0, 356), ...leaves.slice(400, 444)]).root);
   assert.deepEqual(rootOf(growTree(edge, []).edge), before);
 });
 

@@ -108,7 +108,6 @@ for (const [why, text] of Object.entries({
   'a no-break space in the name': '— a\u00a0b AAAAAAA=',
   'an ideographic space in the name': '— a\u3000b AAAAAAA=',
   'a next-line character in the name': '— a\u0085b AAAAAAA=',
-  'a control character in the name': '— a\u007fb AAAAAAA=',
   'half a surrogate pair in the name': '— a\ud800b AAAAAAA=',
   'a name of 256 characters': `— ${'a'.repeat(256)} AAAAAAA=`,
   'no padding': '— b AAAAAAA',
@@ -181,6 +180,8 @@ test('parseVerifierKey refuses all but one spelling of a key', () => {
     return `${name}+${id}+${base64(body)}`;
   };
   assert.equal(make('example.com/foo', bytes), good);
+  assert.match(make('a', new Uint8Array(1313).fill(6)), /=$/);
+  assert.ok(parseVerifierKey(make('a', new Uint8Array(1313).fill(6))), 'any 1312 bytes are a key of ML-DSA-44');
   for (const [why, text] of Object.entries({
     empty: '',
     'a newline behind': `${good}\n`,
@@ -205,6 +206,7 @@ test('parseVerifierKey refuses all but one spelling of a key', () => {
     'ML-DSA with an Ed25519 key': make('a', Uint8Array.from([6, ...bytes.subarray(1)])),
     'Ed25519 with an ML-DSA key': make('a', new Uint8Array(1313).fill(1)),
     padding: `${good}=`,
+    'missing padding': make('a', new Uint8Array(1313).fill(6)).replace(/=$/, ''),
     'a private key': `PRIVATE+KEY+${good}`,
   }))
     assert.throws(() => parseVerifierKey(text), isCode('KEY_INVALID'), why);
@@ -217,9 +219,7 @@ test('makeVerifierKey refuses a name or a key that no file could hold', () => {
   assert.throws(() => makeVerifierKey('a', 'cosignature-ml-dsa-44', new Uint8Array(32)), TypeError);
 });
 
-test('parseNote takes every name that isKeyName takes, or a stranger’s line rejects the note', {
-  todo: 'JavaScript’s \\S is not "no Unicode space": U+FEFF',
-}, () => {
+test('parseNote takes every name that isKeyName takes, or a stranger’s line rejects the note', () => {
   const name = 'a\ufeffb';
   assert.ok(isKeyName(name), 'U+FEFF has not the property White_Space');
   assert.equal(parseNote(`a\n\n${line}${line.replace('b', name)}`).signatures[1]?.name, name);

@@ -37,7 +37,7 @@ export function parseNote(input: Uint8Array | string): Note {
 
 /** @throws LockstepError NOTE_INVALID */
 export function parseSignatureLine(line: string): NoteSignature {
-  const match = /^\u2014 (\S+) (\S+)$/u.exec(line);
+  const match = /^\u2014 ([^ \n]+) ([^ \n]+)$/u.exec(line);
   const name = match?.[1] ?? '';
   const encoded = match?.[2] ?? '';
   const bytes = fromBase64(encoded);

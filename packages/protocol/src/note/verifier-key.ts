@@ -19,9 +19,12 @@ export interface VerifierKey {
   readonly publicKey: Uint8Array;
 }
 
-/** "Key names MUST be non-empty and MUST NOT contain any Unicode spaces or plus characters"; control characters no note may have. */
+/**
+ * "Key names MUST be non-empty and MUST NOT contain any Unicode spaces or plus characters", nor what no note may have.
+ * At most 255 bytes: what the signed message of an ML-DSA-44 cosignature has room for.
+ */
 export function isKeyName(name: string): boolean {
-  return name !== '' && name.length <= 255 && name.isWellFormed() && !/[\p{White_Space}\p{Cc}+]/u.test(name);
+  return name !== '' && name.isWellFormed() && toUtf8(name).length <= 255 && !/[\p{White_Space}\u0000-\u001f+]/u.test(name);
 }
 
 /** SHA-256(name || 0x0A || type || public key), its first four bytes. */
