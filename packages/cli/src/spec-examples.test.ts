@@ -56,8 +56,18 @@ test('spec/provenance.md begins with a valid statement about the example definit
 });
 
 test('every page begins with an example', () => {
-  for (const name of ['manifest.md', 'lock.md', 'definition.md', 'scratch.md', 'provenance.md', 'errors.md'])
-    assert.match(page(name), /^# .+\n\n```(?:toml|json)\n/, `spec/${name}: put an example right below the title`);
+  for (const name of [
+    'manifest.md',
+    'lock.md',
+    'definition.md',
+    'scratch.md',
+    'provenance.md',
+    'errors.md',
+    'policy.md',
+    'commitment.md',
+    'log.md',
+  ])
+    assert.match(page(name), /^# .+\n\n```(?:toml|json|text)\n/, `spec/${name}: put an example right below the title`);
 });
 
 test('spec/scratch.md lists exactly the system calls that the silo allows', () => {

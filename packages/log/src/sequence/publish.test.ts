@@ -14,7 +14,7 @@ import { openWitness } from '../witness/witness-home.ts';
 import { addCheckpoint, formatRequest, type Witness } from '../witness/witness.ts';
 import { initLog, type LogHome, openLogHome } from './log-home.ts';
 import type { WitnessClient } from './publish.ts';
-import { document, readFolder } from './samples.ts';
+import { document, emptyDisk, memoryHome, nextTurn, readFolder } from './samples.ts';
 import { openSequencer, type Sequencer } from './sequencer.ts';
 
 const folder = mkdtempSync(`${tmpdir()}/lockstep-publish-`);
@@ -180,6 +180,16 @@ test('KNOWN LIMIT: without a witness a log whose cells and public files are both
   await restoredFromBackup({ home, client: null });
   const sequencer = await openSequencer(openLogHome(home.root), null);
   assert.deepEqual(await appendAll(sequencer, ['d']), [2], 'where c was');
+});
+
+test('append does not begin a second tree when the cell is lost while nothing is published: LOG_ROLLED_BACK', async () => {
+  const disk = emptyDisk();
+  const sequencer = await openSequencer(memoryHome(disk, { witnessPolicy: policyFor(witness, url) }), null);
+  await assert.rejects(appendAll(sequencer, ['a']), { code: 'WITNESSES_MISSING' });
+  disk.cells.clear();
+  await assert.rejects(appendAll(sequencer, ['b']), { code: 'LOG_ROLLED_BACK' });
+  await nextTurn();
+  assert.equal(disk.swapped.length, 1, 'one root for size 1');
 });
 
 test('openSequencer refuses a published checkpoint of another branch, also when it is smaller than what was kept', async () => {

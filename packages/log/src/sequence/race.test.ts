@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import { Acknowledged, type Conduct, type Disk, emptyDisk, memoryHome, requireSound } from './samples.ts';
 import { openSequencer, type Sequencer } from './sequencer.ts';
 
-/** Swaps that are to be lost. 10,000 take half a minute. */
-const RACES = Number(process.env['LOCKSTEP_RACES'] ?? 2500);
+/** Swaps that are to be lost. 10,000 take a minute. */
+const RACES = Number(process.env['LOCKSTEP_RACES'] ?? 2000);
 
 /** mulberry32: what went wrong can be made to go wrong again. */
 function random(seed: number): () => number {
