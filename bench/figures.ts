@@ -3,7 +3,7 @@ import { type Checkpoint, median } from './measure.ts';
 
 export type Unit = '/s' | 'ms' | 'µs' | 's' | 'bytes' | 'hashes';
 
-export interface Figure {
+interface Figure {
   readonly name: string;
   readonly unit: Unit;
   /** One per run; null when a program is not installed. */

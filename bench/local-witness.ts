@@ -20,7 +20,7 @@ export async function startWitness(folder: string): Promise<LocalWitness> {
       child.send(formatVerifierKey(log));
       await answerOf(child);
     },
-    stop: () => void child.kill(),
+    stop: () => child.disconnect(),
   };
 }
 

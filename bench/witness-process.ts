@@ -32,3 +32,5 @@ process.on('message', (text: string) => {
   process.send?.('following');
 });
 process.on('disconnect', () => process.exit(0));
+// A signal to the whole group is for the parent, which ends its run first.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined);

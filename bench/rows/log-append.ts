@@ -11,10 +11,10 @@ import { BenchError, type Checkpoint } from '../measure.ts';
 import type { Place } from '../place.ts';
 
 const DOCUMENTS = 10_000;
-const WARM_UP = 2000;
+const WARM_UP = 1000;
 const IN_FLIGHT = 2000;
 const OFFERED_PER_SECOND = 2000;
-const OFFERED = 6000;
+const OFFERED = 5000;
 const FSYNCS = 500;
 
 export async function logAppend(place: Place, runs: number, checkpoint: Checkpoint): Promise<FigureRow[]> {

@@ -1,12 +1,13 @@
 /** Row 8: proofs in a large log: how long they are, to make from tiles on disk, and to check in Node, a browser and Go. */
 import { EMPTY_TREE, growTree, rootOf } from '@lockstep/protocol/merkle/growing-tree';
 import { HASH_BYTES, type TreeHash } from '@lockstep/protocol/merkle/hash';
+import type { TreeHead } from '@lockstep/protocol/merkle/proof';
 import { folderSource, type LogSource } from '@lockstep/log/source/log-source';
 import { proveConsistency, proveInclusion, rootOfSource } from '@lockstep/log/source/tree-reader';
 import { chromiumTimes } from '../chromium.ts';
 import { type FigureRow, figureRow, meterSideBySide } from '../figures.ts';
 import { type GoTimes, goTimes } from '../go.ts';
-import { type LargeTree, leafAt, writeLargeTree } from '../large-tree.ts';
+import { leavesFrom, writeLargeTree } from '../large-tree.ts';
 import { BenchError, type Checkpoint } from '../measure.ts';
 import type { Place } from '../place.ts';
 import { type ProofTimes, timeProofs, type WrittenProofs } from '../proof-times.ts';
@@ -27,7 +28,7 @@ export async function proofs(place: Place, runs: number, checkpoint: Checkpoint)
     const places = somePlaces();
     const source = folderSource(folder);
     const written = await writeProofs(source, tree, places);
-    const leaves = Array.from({ length: GROWN }, (_, index) => leafAt(index));
+    const leaves = leavesFrom(0, GROWN);
     const root = base64(rootOf(growTree(EMPTY_TREE, leaves).edge));
     const chromium = await chromiumTimes(folder, written);
     const go = goTimes(folder, written, GROWN);
@@ -72,12 +73,12 @@ function somePlaces(): number[] {
 
 const base64 = (hash: TreeHash): string => Buffer.from(hash).toString('base64');
 
-async function writeProofs(source: LogSource, tree: LargeTree, places: readonly number[]): Promise<WrittenProofs> {
+async function writeProofs(source: LogSource, tree: TreeHead, places: readonly number[]): Promise<WrittenProofs> {
   const inclusion: WrittenProofs['inclusion'][number][] = [];
   const consistency: WrittenProofs['consistency'][number][] = [];
   for (const place of places) {
     const proof = await proveInclusion(source, place, tree.size);
-    inclusion.push({ index: place, leaf: base64(leafAt(place)), proof: proof.map(base64) });
+    inclusion.push({ index: place, leaf: base64(leavesFrom(place, 1)[0]!), proof: proof.map(base64) });
     const root = await rootOfSource(source, place);
     if (root === null) throw new BenchError(`the tree of ${place} has no root`);
     consistency.push({ from: place, root: base64(root), proof: (await proveConsistency(source, place, tree.size)).map(base64) });

@@ -189,7 +189,11 @@ test('spec/commitment.md begins with the opening of a round about the example de
   assert.equal(buildId(decoded.value), id);
   same(policy().sha256, table(table(opening)['policy'])['sha256'] ?? null, 'policy.sha256');
   const deals = dealVariations(id, 1, BUILDERS.map(keyOf));
-  const roster = BUILDERS.map((builder) => ({ builder, key: keyOf(builder), ambient: deals.find((one) => one.key === keyOf(builder))?.ambient }));
+  const roster = BUILDERS.map((builder) => ({
+    builder,
+    key: keyOf(builder),
+    ambient: deals.find((one) => one.key === keyOf(builder))?.ambient,
+  }));
   same(roster, table(opening)['roster'] ?? null, 'roster');
 });
 
@@ -207,7 +211,9 @@ test('spec/commitment.md: the decision in the outcome is the one that the log gi
 
 test('spec/commitment.md: the resolution names the dispute that the other outputs make', () => {
   const digests = { sha256: 'a'.repeat(64), sha512: 'b'.repeat(128), blake2b512: 'c'.repeat(128) };
-  const other = statementOf('gamma', (text) => text.replace(/"subject":\[\{"digest":\{[^}]*\}/, `"subject":[{"digest":${JSON.stringify(digests)}`));
+  const other = statementOf('gamma', (text) =>
+    text.replace(/"subject":\[\{"digest":\{[^}]*\}/, `"subject":[{"digest":${JSON.stringify(digests)}`),
+  );
   const decision = redecide(policy(), entriesOf([...round(), other]), id)?.decision;
   const stated = table(jsonBlock('commitment.md', '"lockstep-resolution/v1"'));
   assert.equal(decision?.result, 'disputed');
@@ -250,7 +256,11 @@ test('spec/log.md begins with the checkpoint of that log', () => {
   assert.equal(blocks('log.md', 'text')[0], checkpoint);
   const [stated] = policy().logs;
   assert.ok(stated !== undefined);
-  const opened = openLogCheckpoint(checkpoint, stated.key, policy().witnesses.flatMap((one) => one.keys));
+  const opened = openLogCheckpoint(
+    checkpoint,
+    stated.key,
+    policy().witnesses.flatMap((one) => one.keys),
+  );
   assert.deepEqual(
     opened.signedBy.map((one) => one.time),
     [null, NOW + 120, NOW + 121],
@@ -301,7 +311,11 @@ test('spec/log.md: the witness policy, and what a witness is asked', () => {
 
 test('spec/policy.md: the verdict on the example', () => {
   const { bundles } = wholeLog();
-  const { decision: _decision, witnessedAt: _witnessedAt, ...verdict } = verifyRelease({
+  const {
+    decision: _decision,
+    witnessedAt: _witnessedAt,
+    ...verdict
+  } = verifyRelease({
     artifact: { name: 'hello', sha256: sha256Hex(toUtf8('hello')) },
     trust: { policy: policy(), currentUntil: trusted().currentUntil },
     bundles: bundles.map((bundle, index) => ({ name: `entry ${index}`, bytes: toUtf8(bundle) })),

@@ -41,11 +41,15 @@ export function createDurably(path: string, bytes: Uint8Array | string, mode = 0
 
 function writeNew(path: string, bytes: Uint8Array | string, mode: number): void {
   const fd = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, mode);
+  let whole = false;
   try {
     const data = typeof bytes === 'string' ? Buffer.from(bytes) : bytes;
     for (let done = 0; done < data.length; ) done += writeSync(fd, data, done, data.length - done);
     fsyncSync(fd);
+    whole = true;
   } finally {
     closeSync(fd);
+    // A full disk is not made fuller by every attempt.
+    if (!whole) rmSync(path, { force: true });
   }
 }

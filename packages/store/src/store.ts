@@ -6,6 +6,7 @@ import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { type Blobs, folderBlobs } from './folder-blobs.ts';
 import { type Cells, folderCells } from './cells.ts';
 import { isAlive } from './owner.ts';
+import { sweepParts } from './sweep.ts';
 
 export interface Store {
   readonly root: string;
@@ -60,13 +61,5 @@ function sweep(folder: string): void {
   for (const name of readdirSync(folder)) {
     const pid = Number(/^(\d+)-/.exec(name)?.[1] ?? 'NaN');
     if (Number.isInteger(pid) && !isAlive(pid)) rmSync(`${folder}/${name}`, { recursive: true, force: true });
-  }
-}
-
-/** What writers that are gone left half written: `NAME.PID-RANDOM.part`. */
-function sweepParts(folder: string): void {
-  for (const name of readdirSync(folder)) {
-    const pid = Number(/\.(\d+)-[0-9a-f]+\.part$/.exec(name)?.[1] ?? 'NaN');
-    if (Number.isInteger(pid) && !isAlive(pid)) rmSync(`${folder}/${name}`, { force: true });
   }
 }

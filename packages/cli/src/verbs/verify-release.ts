@@ -8,6 +8,8 @@ import { IN_TOTO_PAYLOAD } from '@lockstep/protocol/dsse/envelope';
 import { type ReleaseVerdict, type TrustedPolicy, verifyRelease, type ReleaseInput } from '@lockstep/protocol/verdict/verify-release';
 import { makeBundle } from '@lockstep/log/watch/make-bundle';
 import { entriesAbout } from '@lockstep/log/watch/entries-about';
+import type { Policy } from '@lockstep/protocol/policy/policy';
+import type { NamedBundle } from '@lockstep/protocol/verdict/evidence';
 import { folderCells } from '@lockstep/store/cells';
 import { sha256File } from '@lockstep/store/digests';
 import { defaultStorePath } from '@lockstep/store/store';
@@ -23,6 +25,13 @@ export async function releaseVerdict(file: string, options: VerifyOptions): Prom
       'USAGE',
       'A policy is trusted by its root, and a root says nothing without a policy',
       'Give both: --root ROOT.json --policy FOLDER.',
+    );
+  const foreign = (['key', 'attestation', 'farm', 'environment'] as const).find((name) => options[name] !== undefined);
+  if (foreign !== undefined)
+    throw new LockstepError(
+      'USAGE',
+      `--${foreign} is for one builder’s word, and says nothing to a policy`,
+      'Leave it out, or leave --root and --policy out.',
     );
   const now = Date.now() / 1000;
   const trust = trustOrReason(options.root, options.policy, now);
@@ -66,6 +75,16 @@ async function bundlesFor(trust: TrustedPolicy, file: string, sha256: string, op
 
 /** Everything that the log has about the build that this file came from. */
 async function fromLog({ policy }: TrustedPolicy, where: string, sha256: string): Promise<ReleaseInput['bundles']> {
+  try {
+    return await bundlesAbout(policy, where, sha256);
+  } catch (error) {
+    // Bad evidence is a failed step; what could not be fetched is none.
+    if (!(error instanceof LockstepError) || ['FILE_NOT_FOUND', 'FETCH_FAILED', 'USAGE'].includes(error.code)) throw error;
+    return { step: error.code === 'WITNESSES_MISSING' ? 'witnesses' : 'log-inclusion', problem: error.message };
+  }
+}
+
+async function bundlesAbout(policy: Policy, where: string, sha256: string): Promise<readonly NamedBundle[]> {
   const { source, key, view } = await openPolicyLog(policy, where);
   const all = await entriesAbout(source, view, null);
   const ids = new Set(

@@ -8,6 +8,7 @@ import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node
 import { dirname } from 'node:path';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { syncFolder, temporaryName, writeDurably } from '@lockstep/store/durable';
+import { sweepParts } from '@lockstep/store/sweep';
 import { withLock } from '@lockstep/store/lock-file';
 
 export interface LogFiles {
@@ -23,6 +24,7 @@ export interface LogFiles {
 export function folderFiles(root: string, locks: string): LogFiles {
   mkdirSync(root, { recursive: true });
   mkdirSync(locks, { recursive: true });
+  sweepParts(locks);
   const made = new Set<string>();
   const ensure = (path: string): void => {
     const folder = dirname(path);
@@ -36,8 +38,13 @@ export function folderFiles(root: string, locks: string): LogFiles {
     write(path, bytes) {
       ensure(`${root}/${path}`);
       const temporary = temporaryName(`${locks}/incoming`);
-      writeFileSync(temporary, bytes, { flag: 'wx', mode: 0o644 });
-      renameSync(temporary, `${root}/${path}`);
+      try {
+        writeFileSync(temporary, bytes, { flag: 'wx', mode: 0o644 });
+        renameSync(temporary, `${root}/${path}`);
+      } catch (error) {
+        rmSync(temporary, { force: true });
+        throw error;
+      }
       return Promise.resolve();
     },
     replaceIf(path, bytes, accept) {

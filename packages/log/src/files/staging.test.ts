@@ -48,7 +48,6 @@ test('folderStaging keeps a group under its digest, and says when it holds other
   const digest = await staging.put(files);
   assert.equal(await staging.put(files), digest, 'again is the same');
   writeFileSync(`${folder}/a/not-a-digest`, '');
-  assert.deepEqual(await staging.list(), [digest]);
   assert.deepEqual(await staging.get(digest), new Map([['tile/0/000', new Uint8Array(Buffer.from('hashes'))]]));
   const path = `${folder}/a/${digest}`;
   const bytes = readFileSync(path);

@@ -2,9 +2,9 @@
  * What a group of entries adds, as one file: so that one fsync makes the whole group durable before anything is signed.
  * The files that a web server serves are written from it afterwards, and again after a crash.
  */
-import { mkdirSync, readdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { createHash } from 'node:crypto';
-import { isSha256, type Sha256 } from '@lockstep/protocol/digest/digest';
+import type { Sha256 } from '@lockstep/protocol/digest/digest';
 import { createDurably } from '@lockstep/store/durable';
 import { readIfPresent, removeFile } from './log-files.ts';
 
@@ -15,7 +15,6 @@ export interface Staging {
   put(files: StagedFiles): Promise<Sha256>;
   /** null when it is no longer there; throws TypeError when it is other bytes. */
   get(digest: Sha256): Promise<StagedFiles | null>;
-  list(): Promise<Sha256[]>;
   remove(digest: Sha256): Promise<void>;
 }
 
@@ -39,7 +38,6 @@ export function folderStaging(root: string): Staging {
       if (digestOf(bytes) !== digest) throw new TypeError(`${pathOf(digest)} holds other bytes than its name says`);
       return Promise.resolve(parseStaged(bytes));
     },
-    list: () => Promise.resolve(readdirSync(root).filter(isSha256)),
     remove(digest) {
       removeFile(pathOf(digest));
       return Promise.resolve();
@@ -47,7 +45,7 @@ export function folderStaging(root: string): Staging {
   };
 }
 
-/** For each file: 16-bit length of its path, path, 32-bit length, bytes. */
+/** For each file: 16-bit length of its path, 32-bit length of its bytes, path, bytes. */
 export function formatStaged(files: StagedFiles): Uint8Array {
   const parts: Buffer[] = [];
   for (const [path, bytes] of files) {

@@ -27,8 +27,9 @@ export function openEd25519Key(path: string): NoteSigner {
 export function openMlDsaKey(path: string): NoteSigner {
   if (!existsSync(path)) createSecret(path, `${randomBytes(32).toString('hex')}\n`);
   requirePrivate(path);
-  const seed = Buffer.from(readFileSync(path, 'utf8').trim(), 'hex');
-  if (seed.length !== 32) throw invalid(path, 'is not a seed of 32 bytes in hex');
+  const text = readFileSync(path, 'utf8').trim();
+  const seed = Buffer.from(text, 'hex');
+  if (!/^[0-9a-f]{64}$/.test(text)) throw invalid(path, 'is not a seed of 32 bytes in hex');
   const { publicKey, secretKey } = ml_dsa44.keygen(seed);
   return { publicKey, sign: (message) => ml_dsa44.sign(message, secretKey, { extraEntropy: randomBytes(32) }) };
 }

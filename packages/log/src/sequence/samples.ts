@@ -105,7 +105,6 @@ export function memoryHome(disk: Disk, { around = (_, effect) => effect(), pause
           const bytes = disk.staged.get(digest);
           return bytes === undefined ? null : parseStaged(bytes);
         }),
-      list: () => step('staging.list', () => [...disk.staged.keys()]),
       remove: (digest) => step('staging.remove', () => void disk.staged.delete(digest)),
     },
     cells: {

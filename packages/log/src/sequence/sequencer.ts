@@ -7,18 +7,19 @@
  */
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { type Checkpoint, formatCheckpointText } from '@lockstep/protocol/checkpoint/checkpoint';
-import type { Sha256 } from '@lockstep/protocol/digest/digest';
+import { isSha256, type Sha256 } from '@lockstep/protocol/digest/digest';
 import { statementPath } from '@lockstep/protocol/log-entry/statement-path';
-import { leafHash, sameHash } from '@lockstep/protocol/merkle/hash';
+import { leafHash, sameHash, type TreeHash } from '@lockstep/protocol/merkle/hash';
 import { EMPTY_TREE, growTree, rootOf, type TreeEdge } from '@lockstep/protocol/merkle/growing-tree';
 import { formatEntryBundle } from '@lockstep/protocol/merkle/entry-bundle';
 import { newTiles, TILE_WIDTH, tilePath } from '@lockstep/protocol/merkle/tile';
 import { formatNote } from '@lockstep/protocol/note/note';
-import { toUtf8 } from '@lockstep/protocol/bytes/utf8';
+import { fromUtf8, toUtf8 } from '@lockstep/protocol/bytes/utf8';
+import type { StagedFiles } from '../files/staging.ts';
 import { readEntries } from '../source/tree-reader.ts';
 import { replay } from '../source/replay.ts';
 import type { LogHome } from './log-home.ts';
-import { publishCheckpoint, refuseRollBack, type WitnessClient } from './publish.ts';
+import { publishCheckpoint, refuseRollBack, seenElsewhere, type WitnessClient } from './publish.ts';
 import { formatState, parseState, type SequencedState, STATE_CELL } from './sequenced-state.ts';
 import type { CheckedSubmission } from './submission.ts';
 
@@ -38,6 +39,8 @@ const MAX_GROUP_BYTES = 64 << 20;
 const REMEMBERED = 65_536;
 /** Groups after which staged files whose public copies are on the disk are removed. */
 const FLUSH_EVERY = 64;
+/** In a staged group: the digest of the group before it. No public file is called so. */
+const PREVIOUS = '.previous';
 /** A racing sequencer that wins every time is a fault of the set-up. */
 const MAX_LOST_RACES = 1000;
 
@@ -58,12 +61,14 @@ interface Known {
 /** @throws LockstepError LOG_CORRUPT, LOG_INCONSISTENT, LOG_ROLLED_BACK, WITNESSES_MISSING */
 export async function openSequencer(home: LogHome, witnesses: WitnessClient | null): Promise<Sequencer> {
   const remembered = new Map<string, number>();
-  const remember = (entry: Uint8Array, index: number): void => {
-    remembered.set(keyOf(entry), index);
+  const remember = (hash: TreeHash, index: number): void => {
+    remembered.set(keyOf(hash), index);
     if (remembered.size > REMEMBERED) for (const oldest of remembered.keys()) return void remembered.delete(oldest);
   };
+  // Asked before the own state is read: another sequencer may go on meanwhile, and what it publishes it has decided before.
+  const seen = await seenElsewhere(home, witnesses);
   let known = await load(home, { cell: null, state: null, edge: EMPTY_TREE, partial: [] }, remember);
-  await refuseRollBack(home, known.state?.checkpoint ?? emptyCheckpoint(home), witnesses);
+  await refuseRollBack(home, known.state?.checkpoint ?? emptyCheckpoint(home), seen);
   let published = await publish(home, known, witnesses);
   let groups = 0;
   const waiting: Waiting[] = [];
@@ -73,17 +78,26 @@ export async function openSequencer(home: LogHome, witnesses: WitnessClient | nu
     while (waiting.length > 0) {
       const group = takeGroup(waiting);
       try {
-        const fresh = new Map<string, CheckedSubmission>();
-        for (const { submission } of group) fresh.set(keyOf(submission.entry), submission);
-        known = await sequence(home, known, fresh, remembered, remember);
+        const sequenced = await sequence(
+          home,
+          known,
+          new Map(group.map(({ submission }) => [entryKey(submission), submission])),
+          remembered,
+          remember,
+        );
+        known = sequenced.known;
         published = await publish(home, known, witnesses);
-        if (++groups % FLUSH_EVERY === 0) await tidy(home, known);
-        for (const { submission, done } of group) done(remembered.get(keyOf(submission.entry)) ?? -1);
+        if (++groups % FLUSH_EVERY === 0 && known.state !== null) await tidy(home, known.state.staged);
+        for (const { submission, done, failed } of group) {
+          const index = sequenced.indexes.get(entryKey(submission));
+          if (index === undefined) failed(new TypeError('an entry was sequenced and has no index'));
+          else done(index);
+        }
       } catch (error) {
-        for (const { failed } of group) failed(error);
+        for (const { failed } of group) failed(storageError(error));
         // What was kept may have moved on or not: read it again before anything else is signed.
         known = await load(home, known, remember).catch((again: unknown) => {
-          for (const { failed } of waiting.splice(0)) failed(again);
+          for (const { failed } of waiting.splice(0)) failed(storageError(again));
           throw again;
         });
       }
@@ -91,14 +105,15 @@ export async function openSequencer(home: LogHome, witnesses: WitnessClient | nu
   };
   /** `running` is cleared in the same turn in which the queue was found empty, so that nobody waits for a run that is over. */
   const start = async (): Promise<void> => {
-    await new Promise((resolve) => setImmediate(resolve));
-    try {
-      while (waiting.length > 0) await run();
-    } catch {
-      // Whoever waited was told; the next call begins anew.
-    } finally {
-      running = null;
-    }
+    do {
+      await new Promise((resolve) => setImmediate(resolve));
+      try {
+        await run();
+      } catch {
+        // Whoever waited was told; who has come since is served in the next turn.
+      }
+    } while (waiting.length > 0);
+    running = null;
   };
   const idle = async (): Promise<void> => {
     if (running === null) return;
@@ -114,13 +129,27 @@ export async function openSequencer(home: LogHome, witnesses: WitnessClient | nu
     published: () => published,
     async close() {
       await idle();
-      if (known.state !== null) await tidy(home, known);
+      if (known.state !== null) await tidy(home, known.state.staged);
     },
   };
 }
 
-function keyOf(entry: Uint8Array): string {
-  return Buffer.from(leafHash(entry)).toString('base64');
+function keyOf(hash: TreeHash): string {
+  return Buffer.from(hash).toString('base64');
+}
+
+function entryKey(submission: CheckedSubmission): string {
+  return keyOf(leafHash(submission.entry));
+}
+
+/** A full or broken disk is no fault of this program. */
+function storageError(error: unknown): unknown {
+  if (!(error instanceof Error && 'code' in error && typeof error.code === 'string' && /^E[A-Z]+$/.test(error.code))) return error;
+  return new LockstepError(
+    'STORE_UNUSABLE',
+    `The log could not be written: ${error.message}`,
+    'Make room or mend the disk, then append again: what was acknowledged is kept, and a repeated document gets the same answer.',
+  );
 }
 
 function emptyCheckpoint(home: LogHome): Checkpoint {
@@ -136,13 +165,13 @@ function takeGroup(waiting: Waiting[]): Waiting[] {
 }
 
 /** Reads what was decided, writes the public files that it implies, and replays from where `from` stood. */
-async function load(home: LogHome, from: Known, onEntry: (entry: Uint8Array, index: number) => void): Promise<Known> {
+async function load(home: LogHome, from: Known, remember: (hash: TreeHash, index: number) => void): Promise<Known> {
   const cell = home.cells.get(STATE_CELL);
   if (cell === null) {
-    if ((await home.files.read('checkpoint')) !== null)
+    if (from.state !== null || (await home.files.read('checkpoint')) !== null)
       throw new LockstepError(
         'LOG_ROLLED_BACK',
-        'There is a published checkpoint, and nothing in the store that keeps the last one',
+        'The store that keeps the last checkpoint has lost it',
         'Restore the cells from a backup that is as new as what was published. Starting without would fork the log.',
       );
     return { cell, state: null, edge: EMPTY_TREE, partial: [] };
@@ -150,46 +179,82 @@ async function load(home: LogHome, from: Known, onEntry: (entry: Uint8Array, ind
   const state = parseState(cell, home.key);
   if (from.edge.size > state.checkpoint.size)
     throw new LockstepError('LOG_ROLLED_BACK', 'The kept checkpoint went back while this process ran', 'Find out who restored the store.');
-  await applyStaged(home, state);
-  const edge = await replay(home.source, from.edge, state.checkpoint, ({ index, bytes }) => onEntry(bytes, index));
+  await applyStaged(home, state.staged, from.state?.staged ?? null);
+  let read: { hash: TreeHash; index: number }[] = [];
+  const edge = await replay(home.source, from.edge, state.checkpoint, ({ index, hash }) => {
+    read.push({ hash, index });
+    if (read.length > 2 * REMEMBERED) read = read.slice(-REMEMBERED);
+  });
+  // Only now are they known to be in the tree.
+  for (const { hash, index } of read) remember(hash, index);
   const width = edge.size % TILE_WIDTH;
   const partial = width === 0 ? [] : await readEntries(home.source, { level: 'entries', index: Math.floor(edge.size / TILE_WIDTH), width });
   return { cell, state, edge, partial };
 }
 
-/** A staged group whose public files may not all be written: the process that decided it may have died. */
-async function applyStaged(home: LogHome, state: SequencedState): Promise<void> {
-  let staged: Awaited<ReturnType<typeof home.staging.get>>;
+/**
+ * Writes what is staged and not public: the process that decided it may have died, or the machine, before what it had
+ * written was on the disk. Oldest first, from the group that `applied` was the result of.
+ */
+async function applyStaged(home: LogHome, newest: Sha256, applied: Sha256 | null): Promise<void> {
+  for (const { files } of (await stagedChain(home, newest, applied)).reverse())
+    for (const [path, bytes] of files) {
+      const present = path === PREVIOUS ? bytes : await home.files.read(path);
+      if (present === null || !sameHash(present, bytes)) await home.files.write(path, bytes);
+    }
+}
+
+/** Newest first: each group names the one before it. Ends where the older ones were removed, being on the disk. */
+async function stagedChain(home: LogHome, newest: Sha256, end: Sha256 | null): Promise<{ digest: Sha256; files: StagedFiles }[]> {
+  const chain: { digest: Sha256; files: StagedFiles }[] = [];
+  for (let digest: string | null = newest; digest !== null && digest !== end && isSha256(digest); ) {
+    const files = await readStaged(home, digest);
+    if (files === null) break;
+    chain.push({ digest, files });
+    const previous = files.get(PREVIOUS);
+    digest = previous === undefined ? null : fromUtf8(previous);
+  }
+  return chain;
+}
+
+async function readStaged(home: LogHome, digest: Sha256): Promise<StagedFiles | null> {
   try {
-    staged = await home.staging.get(state.staged);
+    return await home.staging.get(digest);
   } catch (error) {
+    // Another fault is one of the disk, and says nothing of what lies there.
+    if (!(error instanceof TypeError)) throw error;
     throw new LockstepError(
       'LOG_CORRUPT',
-      `A staged group is damaged: ${error instanceof Error ? error.message : String(error)}`,
-      'Check the disk. If the public files are whole (lockstep log verify), remove the staged file.',
+      `A staged group is damaged: ${error.message}`,
+      'Check the disk and restore the file from a backup. It may be the only copy; where "lockstep log verify" finds the public files whole, move it away.',
     );
-  }
-  for (const [path, bytes] of staged ?? []) {
-    const present = await home.files.read(path);
-    if (present === null || !sameHash(present, bytes)) await home.files.write(path, bytes);
   }
 }
 
 async function sequence(
   home: LogHome,
   start: Known,
-  fresh: ReadonlyMap<string, CheckedSubmission>,
+  group: ReadonlyMap<string, CheckedSubmission>,
   remembered: ReadonlyMap<string, number>,
-  remember: (entry: Uint8Array, index: number) => void,
-): Promise<Known> {
+  remember: (hash: TreeHash, index: number) => void,
+): Promise<{ known: Known; indexes: ReadonlyMap<string, number> }> {
   let known = start;
+  // Taken down at once: what is added can push out what was remembered longest.
+  const indexes = new Map<string, number>();
   for (let lost = 0; lost < MAX_LOST_RACES; lost++) {
-    const added = [...fresh].filter(([key]) => !remembered.has(key)).map(([, submission]) => submission);
-    if (added.length === 0) return known;
+    for (const key of group.keys()) {
+      const index = remembered.get(key);
+      if (index !== undefined) indexes.set(key, index);
+    }
+    const added = [...group].filter(([key]) => !indexes.has(key)).map(([, submission]) => submission);
+    if (added.length === 0) return { known, indexes };
     const next = await commit(home, known, added);
     if (next !== null) {
-      for (const [offset, { entry }] of added.entries()) remember(entry, known.edge.size + offset);
-      return next;
+      for (const [offset, submission] of added.entries()) {
+        indexes.set(entryKey(submission), known.edge.size + offset);
+        remember(leafHash(submission.entry), known.edge.size + offset);
+      }
+      return { known: next, indexes };
     }
     known = await load(home, known, remember);
   }
@@ -205,6 +270,7 @@ async function commit(home: LogHome, known: Known, added: readonly CheckedSubmis
   const entries = [...known.partial, ...added.map(({ entry }) => entry)];
   const first = known.edge.size - known.partial.length;
   const files = new Map<string, Uint8Array>();
+  if (known.state !== null) files.set(PREVIOUS, toUtf8(known.state.staged));
   for (const { digest, statement } of added) files.set(statementPath(digest), statement);
   for (const tile of newTiles(known.edge.size, edge.size)) {
     if (tile.level !== 'entries') continue;
@@ -216,11 +282,9 @@ async function commit(home: LogHome, known: Known, added: readonly CheckedSubmis
   const checkpoint: Checkpoint = { origin: home.origin, size: edge.size, root: rootOf(edge), extensions: [] };
   const note = signCheckpoint(home, checkpoint);
   const cell = formatState(note, staged);
-  if (!swapKnowingly(home, known.cell, cell)) {
-    await home.staging.remove(staged);
-    return null;
-  }
-  for (const [path, bytes] of files) await home.files.write(path, bytes);
+  // What was staged in vain stays: another sequencer with the same documents has the same group, and may be about to decide it.
+  if (!swapKnowingly(home, known.cell, cell)) return null;
+  for (const [path, bytes] of files) if (path !== PREVIOUS) await home.files.write(path, bytes);
   return {
     cell,
     state: { checkpoint, note, staged },
@@ -229,10 +293,13 @@ async function commit(home: LogHome, known: Known, added: readonly CheckedSubmis
   };
 }
 
-/** A store may fail after it has done what it was asked: then what it holds says what happened. */
+/**
+ * A store may fail after it has done what it was asked: then what it holds says what happened. Signatures are
+ * deterministic, so another sequencer may have decided the very same.
+ */
 function swapKnowingly(home: LogHome, expected: string | null, next: string): boolean {
   try {
-    return home.cells.swap(STATE_CELL, expected, next);
+    return home.cells.swap(STATE_CELL, expected, next) || home.cells.get(STATE_CELL) === next;
   } catch (error) {
     if (home.cells.get(STATE_CELL) === next) return true;
     throw error;
@@ -248,9 +315,12 @@ async function publish(home: LogHome, known: Known, witnesses: WitnessClient | n
   return known.state === null ? '' : publishCheckpoint(home, known.state, witnesses);
 }
 
-/** Removes staged groups once all that they hold is on the disk under its public name. The last one stays: its cell names it. */
-async function tidy(home: LogHome, known: Known): Promise<void> {
-  const before = await home.staging.list();
+/**
+ * Removes staged groups once all that they hold is on the disk under its public name. The last one stays: its cell names
+ * it; and so does what is not of this chain: another sequencer may be about to decide it.
+ */
+async function tidy(home: LogHome, newest: Sha256): Promise<void> {
+  const chain = await stagedChain(home, newest, null);
   await home.files.flush();
-  for (const digest of before) if (digest !== known.state?.staged) await home.staging.remove(digest);
+  for (const { digest } of chain) if (digest !== newest) await home.staging.remove(digest);
 }

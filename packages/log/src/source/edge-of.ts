@@ -3,17 +3,18 @@ import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { HASH_BYTES, sameHash, type TreeHash } from '@lockstep/protocol/merkle/hash';
 import { rootOf, type TreeEdge } from '@lockstep/protocol/merkle/growing-tree';
 import type { TreeHead } from '@lockstep/protocol/merkle/proof';
-import { hashesAtLevel, TILE_WIDTH } from '@lockstep/protocol/merkle/tile';
+import { hashesAtLevel, TILE_WIDTH, tileOfHash } from '@lockstep/protocol/merkle/tile';
 import type { LogSource } from './log-source.ts';
 import { readTile } from './tree-reader.ts';
 
-/** So that a monitor that was there before reads only what is new. @throws LockstepError LOG_CORRUPT */
-export async function growFrom(source: LogSource, head: TreeHead): Promise<TreeEdge> {
+/** @param newest size of the newest checkpoint. So that a monitor that was there before reads only what is new. @throws LockstepError LOG_CORRUPT */
+export async function growFrom(source: LogSource, head: TreeHead, newest: number): Promise<TreeEdge> {
   const levels: TreeHash[][] = [];
   for (let level = 0; hashesAtLevel(level, head.size) > 0; level++) {
     const hashes = hashesAtLevel(level, head.size);
     const width = hashes % TILE_WIDTH;
-    const bytes = width === 0 ? new Uint8Array(0) : await readTile(source, { level, index: Math.floor(hashes / TILE_WIDTH), width });
+    // The tile as it is in the newest tree: a mirror has not the partial tiles of sizes that it never saw.
+    const bytes = width === 0 ? new Uint8Array(0) : await readTile(source, tileOfHash(level, hashes - 1, newest));
     levels.push(Array.from({ length: width }, (_, at) => bytes.slice(at * HASH_BYTES, (at + 1) * HASH_BYTES)));
   }
   const edge = { size: head.size, levels };

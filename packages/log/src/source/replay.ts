@@ -2,7 +2,7 @@
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { leafHash, sameHash, type TreeHash } from '@lockstep/protocol/merkle/hash';
 import { growTree, rootOf, type TreeEdge } from '@lockstep/protocol/merkle/growing-tree';
-import { newTiles, parseTilePath, TILE_WIDTH, tilePath } from '@lockstep/protocol/merkle/tile';
+import { parseTilePath, TILE_WIDTH } from '@lockstep/protocol/merkle/tile';
 import type { TreeHead } from '@lockstep/protocol/merkle/proof';
 import type { LogSource } from './log-source.ts';
 import { readEntries, readTile } from './tree-reader.ts';
@@ -58,11 +58,6 @@ export async function replay(
       'Do not rely on this log. Keep the checkpoint and the files: they prove it. Get the log from a mirror.',
     );
   return edge;
-}
-
-/** The paths of the files that make up a tree, without statements. */
-export function pathsOfTree(size: number): string[] {
-  return [...newTiles(0, size)].map(tilePath);
 }
 
 function corrupt(source: LogSource, path: string): LockstepError {

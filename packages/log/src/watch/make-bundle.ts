@@ -4,6 +4,8 @@ import { type Bundle } from '@lockstep/protocol/bundle/bundle';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { isSignedEntry, type LogEntry, parseLogEntry } from '@lockstep/protocol/log-entry/log-entry';
 import { parsePae, statementPath } from '@lockstep/protocol/log-entry/statement-path';
+import { leafHash } from '@lockstep/protocol/merkle/hash';
+import { verifyInclusion } from '@lockstep/protocol/merkle/proof';
 import { TILE_WIDTH } from '@lockstep/protocol/merkle/tile';
 import { noteKeyHash, type VerifierKey } from '@lockstep/protocol/note/verifier-key';
 import { type LogSource, MAX_STATEMENT_BYTES } from '../source/log-source.ts';
@@ -43,6 +45,13 @@ export async function makeBundle(source: LogSource, key: VerifierKey, view: LogV
       `${source.name}: entry ${index} is opaque: ${statementPath(parsed.digest)} is missing or is other bytes`,
       'Get the file from a mirror.',
     );
+  const proof = await proveInclusion(source, index, view.checkpoint.size);
+  if (!verifyInclusion(leafHash(entry), index, view.checkpoint, proof))
+    throw new LockstepError(
+      'LOG_CORRUPT',
+      `${source.name}: its tiles do not prove entry ${index}`,
+      'Run "lockstep log verify" to find the file.',
+    );
   return {
     ...statement,
     signature: parsed.signature,
@@ -50,7 +59,7 @@ export async function makeBundle(source: LogSource, key: VerifierKey, view: LogV
     entry,
     index,
     logId: noteKeyHash(key.name, key.type, key.publicKey),
-    proof: await proveInclusion(source, index, view.checkpoint.size),
+    proof,
     treeSize: view.checkpoint.size,
     root: view.checkpoint.root,
     checkpoint: view.text,

@@ -6,11 +6,11 @@ import { openLogCheckpoint } from '@lockstep/protocol/checkpoint/open';
 import { parseLogEntry } from '@lockstep/protocol/log-entry/log-entry';
 import { statementPath } from '@lockstep/protocol/log-entry/statement-path';
 import { EMPTY_TREE, rootOf } from '@lockstep/protocol/merkle/growing-tree';
-import { newTiles, tilePath } from '@lockstep/protocol/merkle/tile';
+import { hashesAtLevel, newTiles, TILE_WIDTH, tilePath } from '@lockstep/protocol/merkle/tile';
 import type { VerifierKey } from '@lockstep/protocol/note/verifier-key';
 import { createDurably, writeDurably } from '@lockstep/store/durable';
 import { folderSource, type LogSource, MAX_BUNDLE_BYTES, MAX_STATEMENT_BYTES, MAX_TILE_BYTES } from '../source/log-source.ts';
-import { pathsOfTree, replay } from '../source/replay.ts';
+import { replay } from '../source/replay.ts';
 import { requireConsistent } from '../source/tree-reader.ts';
 import { viewLog } from './log-view.ts';
 import { sha256Hex } from '@lockstep/protocol/digest/digest';
@@ -31,9 +31,12 @@ export async function mirrorLog(source: LogSource, key: VerifierKey, folder: str
     : { size: 0, root: rootOf(EMPTY_TREE) };
   await requireConsistent(source, before, view.checkpoint);
   // Tiles first, then the entries that they are made of are hashed again, and only then the checkpoint says that it is all there.
-  const files = pathsOfTree(view.checkpoint.size);
-  const fresh = new Set([...newTiles(before.size, view.checkpoint.size)].map(tilePath));
-  for (const path of files) if (fresh.has(path) || !existsSync(`${folder}/${path}`)) await copy(source, folder, path);
+  // One by one: a log may claim any size.
+  for (const tile of newTiles(0, view.checkpoint.size)) {
+    const path = tilePath(tile);
+    const had = hashesAtLevel(tile.level === 'entries' ? 0 : tile.level, before.size);
+    if (tile.index * TILE_WIDTH + tile.width > had || !existsSync(`${folder}/${path}`)) await copy(source, folder, path);
+  }
   const own = folderSource(folder);
   const digests = new Set<string>();
   const opaque: string[] = [];

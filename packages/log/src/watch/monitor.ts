@@ -50,7 +50,7 @@ export async function monitorLog(
   const before = last === null ? { size: 0, root: rootOf(EMPTY_TREE) } : openLogCheckpoint(last, key).checkpoint;
   await requireConsistent(source, before, view.checkpoint);
   const found: ReplayedEntry[] = [];
-  await replay(source, await growFrom(source, before), view.checkpoint, (entry) => void found.push(entry));
+  await replay(source, await growFrom(source, before, view.checkpoint.size), view.checkpoint, (entry) => void found.push(entry));
   const entries: MonitoredEntry[] = [];
   for (const entry of found) entries.push(await describeEntry(source, entry));
   return { from: before.size, view, entries };

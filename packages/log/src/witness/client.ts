@@ -12,6 +12,8 @@ import { formatRequest, originHashOf } from './witness.ts';
 
 const TIMEOUT = 10_000;
 const MAX_ANSWER = 1_000_000;
+/** A witness has two keys; more is room for those of a future. */
+const MAX_LINES = 16;
 /** The first attempt, and one after the witness has said where it stands. */
 const ATTEMPTS = 3;
 
@@ -84,12 +86,15 @@ async function ask(
 
 /** Only what verifies with a key of the policy is taken over ("The client MUST ignore any cosignatures from unknown keys"). */
 function signaturesFrom(address: Address, note: string, body: string): NoteSignature[] {
-  const keys = address.witnesses.map((one) => one.key);
   const lines = body.split('\n').filter((line) => line !== '');
+  if (lines.length > MAX_LINES) throw new TypeError(`its answer has more than ${MAX_LINES} lines`);
+  const signatures = lines.map(parseSignatureLine);
   const own = parseNote(note);
-  return lines.map(parseSignatureLine).filter((signature) => {
-    const known = keys.some((key) => key.name === signature.name && key.keyId === signature.keyId);
-    return known && openCheckpoint(formatNote({ text: own.text, signatures: [signature] }), keys).signedBy.length === 1;
+  // Each key once, whatever a witness repeats.
+  return address.witnesses.flatMap(({ key }) => {
+    const signature = signatures.find((one) => one.name === key.name && one.keyId === key.keyId);
+    if (signature === undefined) return [];
+    return openCheckpoint(formatNote({ text: own.text, signatures: [signature] }), [key]).signedBy.length === 1 ? [signature] : [];
   });
 }
 

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { openCheckpoint } from '@lockstep/protocol/checkpoint/open';
-import { hasty, memoryCells, memoryWitness, sampleLog } from './samples.ts';
+import { memoryCells, memoryWitness, sampleLog } from './samples.ts';
 import { addCheckpoint, cosignedCheckpoint, originHashOf, type Witness } from './witness.ts';
 
 const log = sampleLog(12);
 const rewritten = sampleLog(12, log.key.name, (index) => `other ${index}`);
-const witness = hasty(memoryWitness('w.example/1', [log.key]));
+const witness = memoryWitness('w.example/1', [log.key]);
 assert.equal(addCheckpoint(witness, await log.request(0, 7)).status, 200);
 const name = witness.cells.names()[0] ?? '';
 const kept = Buffer.from(witness.cells.get(name) ?? '');

@@ -1,5 +1,5 @@
 /** The folder of a witness: its two keys, the logs that it follows, and what it has cosigned. Never the folder of a log. */
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, realpathSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { list, oneOf, table, text } from '@lockstep/protocol/decode/decode';
 import { issueError } from '@lockstep/protocol/decode/issue-error';
@@ -59,11 +59,24 @@ export function openWitness(root: string, name: string | null, follow: readonly 
 
 /** What shares a folder with a log is restored with it, and then witnesses nothing. */
 function refuseFolderOfLog(root: string): void {
-  for (const folder of [resolve(root), dirname(resolve(root))])
+  for (const folder of ancestors(root))
     if (existsSync(`${folder}/log.json`))
       throw new LockstepError(
         'LOG_UNUSABLE',
         `${folder} is the folder of a log`,
         'A witness that is restored from the log’s backup counts as none: run it elsewhere, best on another operator’s machine.',
       );
+}
+
+/** The folder and all that it lies in, by their real names; what is not there yet is made where its parent is. */
+function ancestors(root: string): string[] {
+  let path = resolve(root);
+  const found = [path];
+  while (!existsSync(path)) path = dirname(path);
+  path = realpathSync(path);
+  while (path !== dirname(path)) {
+    found.push(path);
+    path = dirname(path);
+  }
+  return found;
 }

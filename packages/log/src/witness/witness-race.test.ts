@@ -115,7 +115,7 @@ test('addCheckpoint over HTTP: of many requests at once none is rolled back, and
 class Killed extends Error {}
 
 test('a witness that is killed at any step never contradicts, once it is opened again, what it has given out', async () => {
-  const witness = hasty(memoryWitness('w', [log.key]));
+  const witness = memoryWitness('w', [log.key]);
   for (const mode of ['before', 'after'] as const)
     for (let n = 0, over = false; !over; n++) {
       const state = new Map<string, string>();

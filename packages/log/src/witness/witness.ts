@@ -83,7 +83,15 @@ export function addCheckpoint(witness: Witness, body: Uint8Array): WitnessReply 
 export function cosignedCheckpoint(witness: Witness, originHash: string): string | null {
   const origin = [...witness.logs.keys()].find((one) => originHashOf(one) === originHash);
   const kept = origin === undefined ? null : witness.cells.get(cellOf(origin));
-  return kept === null ? null : parseSeen(kept).note;
+  if (kept === null || origin === undefined) return null;
+  const { note } = parseSeen(kept);
+  const own = [witness.ed25519.key, witness.mlDsa.key];
+  try {
+    if (openCheckpoint(note, [...own, ...(witness.logs.get(origin) ?? [])]).signedBy.length > own.length) return note;
+  } catch {
+    // A signature of its own that does not verify: what is kept was damaged.
+  }
+  throw damaged();
 }
 
 export function originHashOf(origin: string): string {
@@ -137,7 +145,8 @@ function signaturesOfLog(note: Note, keys: readonly VerifierKey[]): NoteSignatur
     // A known key with a bad signature: "403 Forbidden".
     return null;
   }
-  return note.signatures.filter((one) => keys.some((key) => key.name === one.name && key.keyId === one.keyId));
+  // Each key once: a line that is repeated would make the kept note larger than anybody reads.
+  return keys.flatMap((key) => note.signatures.filter((one) => one.name === key.name && one.keyId === key.keyId).slice(0, 1));
 }
 
 function cosign(witness: Witness, checkpoint: Checkpoint, time: number): NoteSignature[] {
@@ -165,15 +174,32 @@ function formatSeen(seen: Seen): string {
 }
 
 function parseSeen(text_: string): Seen {
-  const decoded = decodeSeen(parseJson(text_, 'the state of the witness'), []);
-  const root = decoded.ok ? parseHash(decoded.value.root) : null;
-  if (!decoded.ok || root === null)
-    throw new LockstepError(
-      'STORE_CORRUPT',
-      'What this witness has kept of a log is damaged',
-      'Restore it from no backup: give the witness a new key and tell who relies on it.',
-    );
-  return { size: decoded.value.size, root, note: decoded.value.note };
+  const seen = readSeen(text_);
+  if (seen === null) throw damaged();
+  return seen;
+}
+
+function damaged(): LockstepError {
+  return new LockstepError(
+    'STORE_CORRUPT',
+    'What this witness has kept of a log is damaged',
+    'Restore it from no backup: give the witness a new key and tell who relies on it.',
+  );
+}
+
+/** What is kept says the same thing twice, as fields and as the note; null when it does not. */
+function readSeen(text_: string): Seen | null {
+  try {
+    const decoded = decodeSeen(parseJson(text_, 'the state of the witness'), []);
+    const root = decoded.ok ? parseHash(decoded.value.root) : null;
+    if (!decoded.ok || root === null) return null;
+    const { size, note } = decoded.value;
+    const checkpoint = parseCheckpointText(parseNote(note).text);
+    return checkpoint.size === size && sameHash(checkpoint.root, root) ? { size, root, note } : null;
+  } catch (error) {
+    if (error instanceof LockstepError) return null;
+    throw error;
+  }
 }
 
 function plain(status: WitnessReply['status'], body: string, end = '\n'): WitnessReply {

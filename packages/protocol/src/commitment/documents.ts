@@ -2,7 +2,7 @@
  * The documents of a round (spec/commitment.md). Each is signed by whom its noun says, logged, and names the opening that
  * it belongs to by digest, so that none can be carried over into another round.
  */
-import { type Decoder, integer, list, nullable, oneOf, record, table, text, type TypeOf } from '../decode/decode.ts';
+import { type Decoder, integer, issue, list, nullable, oneOf, record, table, text, type TypeOf } from '../decode/decode.ts';
 import { isSha256 } from '../digest/digest.ts';
 import type { DocumentKind } from '../dsse/document.ts';
 import type { Json } from '../json/parse.ts';
@@ -16,7 +16,7 @@ const anyJson: Decoder<Json> = (value, path) =>
 /** Rounds of one definition are numbered from 1. */
 const round = integer(1, 1_000_000);
 
-const opening = table({
+const openingTable = table({
   schema: oneOf(['lockstep-opening/v1'] as const),
   build_id: digest,
   round,
@@ -30,6 +30,15 @@ const member = { build_id: digest, round, opening: digest };
 const commitment = table({ schema: oneOf(['lockstep-commitment/v1'] as const), ...member, commitment: digest });
 const closing = table({ schema: oneOf(['lockstep-closing/v1'] as const), ...member });
 const reveal = table({ schema: oneOf(['lockstep-reveal/v1'] as const), ...member, statement: digest, salt: digest });
+
+/** A builder that is on the roster twice would be waited for twice. */
+const opening: Decoder<TypeOf<typeof openingTable>> = (value, path) => {
+  const decoded = openingTable(value, path);
+  if (!decoded.ok) return decoded;
+  const { roster } = decoded.value;
+  const once = [roster.map((one) => one.key), roster.map((one) => one.builder)].every((names) => new Set(names).size === names.length);
+  return once ? decoded : issue([...path, 'roster'], value, 'each builder and each key once');
+};
 
 export type Opening = TypeOf<typeof opening>;
 export type Commitment = TypeOf<typeof commitment>;

@@ -96,7 +96,8 @@ function model(steps: readonly Step[], from: number): { closedAt: number | null;
     .filter(
       (one) =>
         (one.kind === 'closing' && one.signer === COORDINATOR) ||
-        ((one.kind === 'reveal' || one.kind === 'statement') && ROSTER.some((who) => who === one.signer)),
+        one.kind === 'statement' ||
+        (one.kind === 'reveal' && ROSTER.some((who) => who === one.signer)),
     )
     .map((one) => one.index);
   const closedAt = Math.min(allCommitted, ...ends);
@@ -106,7 +107,13 @@ function model(steps: readonly Step[], from: number): { closedAt: number | null;
     const first = commitments[0];
     const early = mine.some((one) => (one.kind === 'reveal' || one.kind === 'statement') && one.index <= closedAt);
     const late = first !== undefined && first.index > closedAt;
-    const twice = commitments.some((one) => one.of !== first?.of || one.which !== first.which);
+    // What it says after it has revealed takes nothing back.
+    const revealedAt = mine.find(
+      (one) => one.kind === 'reveal' && one.index > closedAt && one.of === who && first?.of === who && first.which === one.which,
+    )?.index;
+    const twice = commitments.some(
+      (one) => one.index < (revealedAt ?? Number.POSITIVE_INFINITY) && (one.of !== first?.of || one.which !== first.which),
+    );
     if (early || late || twice) return 'out';
     const reveal = mine.find((one) => one.kind === 'reveal');
     if (reveal === undefined) return first === undefined ? 'waiting' : 'committed';
@@ -204,10 +211,10 @@ test('advance never counts a builder that copies: neither another’s commitment
   assert.equal(stateOf(run([...steps, reveal(B, { of: A })]), A), `revealed ${statement(A)}`, 'the one that was copied from');
 });
 
-test('advance takes a builder out that commits twice, before or after the closing, even after its reveal', () => {
+test('advance takes a builder out that commits twice, before or after the closing; after its reveal it takes nothing back', () => {
   assert.equal(stateOf(run([commit(A), commit(A, { which: 2 })]), A), 'out');
   assert.equal(stateOf(run([commit(A), close(), commit(A, { which: 2 }), reveal(A)]), A), 'out');
-  assert.equal(stateOf(run([commit(A), close(), reveal(A), commit(A, { which: 2 })]), A), 'out');
+  assert.equal(stateOf(run([commit(A), close(), reveal(A), commit(A, { which: 2 })]), A), `revealed ${statement(A)}`);
   assert.equal(stateOf(run([commit(A), commit(A), close(), reveal(A)]), A), `revealed ${statement(A)}`, 'the same one again');
 });
 
@@ -250,7 +257,6 @@ test('advance ignores strangers, other openings and what stands before the openi
   for (const step of [
     commit(STRANGER),
     reveal(STRANGER),
-    publish(STRANGER),
     commit(COORDINATOR),
     ...(['opening', 'round', 'build_id'] as const).flatMap((wrong) => [
       commit(A, { wrong }),
@@ -259,6 +265,8 @@ test('advance ignores strangers, other openings and what stands before the openi
     ]),
   ])
     assert.deepEqual(run([step]), empty, JSON.stringify(step));
+  const off = run([commit(A), publish(STRANGER), commit(B)]);
+  assert.deepEqual([off.closedAt, stateOf(off, B)], [OPENED_AT + 2, 'out'], 'a builder of the policy that is not on the roster');
   assert.deepEqual(run([commit(A), close(), publish(B)], 0), empty, 'indexes 0 to 2');
 });
 

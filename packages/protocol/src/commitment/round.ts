@@ -15,7 +15,7 @@ export type RoundEvent =
   | { readonly kind: 'commitment'; readonly index: number; readonly signer: Sha256; readonly document: Commitment }
   | { readonly kind: 'closing'; readonly index: number; readonly signer: Sha256; readonly document: Closing }
   | { readonly kind: 'reveal'; readonly index: number; readonly signer: Sha256; readonly document: Reveal }
-  /** A build statement about the definition: publishing it reveals it, whatever else was said. */
+  /** A statement about the definition by a builder of the policy: publishing it reveals it, whatever else was said. */
   | { readonly kind: 'statement'; readonly index: number; readonly signer: Sha256; readonly digest: Sha256 };
 
 export interface Participant {
@@ -66,7 +66,8 @@ export function advance(round: Round, event: RoundEvent, coordinators: ReadonlyS
   if (event.kind !== 'statement' && !belongs(round, event.document)) return round;
   if (event.kind === 'closing') return coordinators.has(event.signer) ? close(round, event.index) : round;
   const participant = round.participants.find((one) => one.key === event.signer);
-  if (participant === undefined) return round;
+  // Whoever of the policy's builders makes a result public, on the roster or not: who commits after it may have copied.
+  if (participant === undefined) return event.kind === 'statement' ? close(round, event.index) : round;
   if (event.kind === 'commitment') return commit(round, participant, event.document, event.index);
   if (event.kind === 'reveal') return reveal(round, participant, event.document, event.index);
   return publish(round, participant, event.index);
@@ -78,7 +79,8 @@ function belongs(round: Round, document: { readonly build_id: string; readonly r
 
 function commit(round: Round, who: Participant, document: Commitment, index: number): Round {
   const value = document.commitment as Sha256;
-  if (who.state === 'out' || who.commitment === value) return round;
+  // After its reveal a commitment says nothing any more, and takes nothing back.
+  if (who.state === 'out' || who.statement !== null || who.commitment === value) return round;
   if (who.commitment !== null) return put(round, who, { state: 'out', reason: `it committed twice, at ${who.committedAt} and ${index}` });
   if (round.phase === 'revealing') return put(round, who, { state: 'out', reason: 'it committed after the first reveal or the closing' });
   const next = put(round, who, { state: 'committed', commitment: value, committedAt: index });

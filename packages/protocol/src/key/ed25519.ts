@@ -13,7 +13,7 @@ export function ed25519FromSpki(spki: Uint8Array): Uint8Array | null {
   return spki.slice(SPKI_PREFIX.length);
 }
 
-/** RFC 8032 with the strict equation: a signature is valid or not, whoever looks. Malformed is false. */
+/** RFC 8032 section 5.1.7, with canonical encodings required. Malformed is false. */
 export function verifyEd25519(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
   try {
     return signature.length === 64 && ed25519.verify(signature, message, publicKey, { zip215: false });

@@ -21,6 +21,7 @@ function repeatedKey(policy: Policy): string | null {
       arbiter: policy.arbiters?.members ?? [],
       'release key': policy.release?.keys ?? [],
     }).map(([role, keys]) => [role, keys.map(({ name, key }) => ({ name, material: key.id }))] as const),
+    ['log of builder', policy.builders.flatMap(({ name, log }) => (log === null ? [] : [{ name, material: toHex(log.publicKey) }]))],
     ['log', policy.logs.map(({ key }) => ({ name: key.name, material: toHex(key.publicKey) }))],
     ['witness', policy.witnesses.flatMap(({ name, keys }) => keys.map((key) => ({ name, material: toHex(key.publicKey) })))],
   ];
@@ -79,6 +80,8 @@ function impossibleThreshold(policy: Policy): string | null {
 /** A witness of the log's own operator counts as none, so a threshold that needs it can never be met. */
 function impossibleWitnesses(policy: Policy): string | null {
   const names = new Set(policy.witnesses.map((one) => one.name));
+  // As a witness_quorum it would mean that nobody is asked.
+  if ([...names, ...policy.witnessGroups.map((one) => one.name)].includes('none')) return 'no witness or group may be called none';
   const used = new Set<string>();
   for (const group of policy.witnessGroups) {
     const unknown = group.members.find((member) => !names.has(member));

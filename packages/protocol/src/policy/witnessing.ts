@@ -20,7 +20,7 @@ export function witnessKeys(policy: Policy): VerifierKey[] {
 export interface Witnessing {
   readonly met: boolean;
   readonly names: readonly string[];
-  /** Seconds since 1970: when the last of those who count saw it; null when nobody did. */
+  /** Seconds since 1970: the earliest time that one of those who count gives; null when nobody did. */
   readonly time: number | null;
 }
 

@@ -6,7 +6,7 @@ import type { Round } from '../commitment/round.ts';
 import type { Definition } from '../definition/definition.ts';
 import { buildId } from '../definition/definition.ts';
 import { type Sha256, sha256Hex } from '../digest/digest.ts';
-import { canonicalBytes } from '../json/canonical.ts';
+import { canonicalBytes, canonicalText } from '../json/canonical.ts';
 import { independentDomains } from '../policy/domain.ts';
 import { isTrustedSource, type Policy, type PolicyBuilder, type PolicyRule, ruleFor } from '../policy/policy.ts';
 import { coveredFacts, suspectsOf } from '../variation/suspects.ts';
@@ -28,6 +28,8 @@ export interface QuorumInput {
   /** null when nothing was committed: then nothing counts where the policy asks for commitments. */
   readonly round: Round | null;
   readonly votes: readonly ArbiterVote[];
+  /** Whether a statement about it was logged before the round opened. */
+  readonly alreadyPublic?: boolean;
 }
 
 interface Counted {
@@ -56,7 +58,7 @@ export function decideQuorum(input: QuorumInput): Decision {
   };
   const judged = able.map((builder) => judge(builder, input, id, found?.rule ?? null));
   const counted = judged.flatMap((one) => (one.counted === null ? [] : [one.counted]));
-  const dissent = dissentOf(able, input.claims, id, groupsOf(counted, [])[0]);
+  const dissent = dissentOf(able, input.claims, id, counted);
   const groups = groupsOf(counted, dissent);
   const dispute = groups.length > 1 ? disputeOf(id, [...counted, ...dissent]) : null;
   const outcome =
@@ -81,7 +83,7 @@ export function decideQuorum(input: QuorumInput): Decision {
     suspects:
       groups.length > 1 ? suspectsOf([...counted, ...dissent].map((one) => ({ ambient: one.claim.ambient, result: one.digest }))) : [],
     simulated: counted.some((one) => one.builder.domain.simulated),
-    notes: notesOf(found?.rule ?? null, counted),
+    notes: notesOf(found?.rule ?? null, counted, input),
   };
 }
 
@@ -184,13 +186,16 @@ function judge(
  * Whatever else a listed builder has said about this definition, in this round or any other, in time or late, holds it if
  * it differs: so that rounds cannot be repeated until the dissent is gone. It adds to nobody's number.
  */
-function dissentOf(able: readonly PolicyBuilder[], claims: readonly Claim[], id: string, leader: DecidedGroup | undefined): Counted[] {
-  if (leader === undefined) return [];
+function dissentOf(able: readonly PolicyBuilder[], claims: readonly Claim[], id: string, counted: readonly Counted[]): Counted[] {
+  if (counted.length === 0) return [];
+  const results = new Set(counted.map((one) => one.digest));
   return able.flatMap((builder) => {
+    const own = counted.find((one) => one.builder === builder)?.digest;
     const others = claims
       .filter((claim) => claim.signer === builder.key.id && claim.buildId === id)
       .map((claim) => ({ builder, claim, digest: outputsDigest(claim.outputs) }))
-      .filter((one) => one.digest !== leader.digest);
+      // What agrees with the only result that there is, late or twice, is no dissent; nor is it support.
+      .filter((one) => one.digest !== own && (own !== undefined || results.size > 1 || !results.has(one.digest)));
     return [...new Map(others.map((one) => [one.digest, one])).values()];
   });
 }
@@ -232,15 +237,17 @@ function resolutionOf(
   const names = new Map<string, string>(arbiters.members.map(({ key, name }) => [key.id, name]));
   // The last word of each arbiter counts, once.
   const last = new Map(votes.filter((vote) => vote.dispute === dispute && names.has(vote.arbiter)).map((vote) => [vote.arbiter, vote]));
-  for (const accept of [...groups.map((one) => one.digest), null]) {
+  const reached = [...groups.map((one) => one.digest), null].flatMap((accept) => {
     const agreeing = [...last.values()].filter((vote) => vote.accept === accept);
-    if (agreeing.length < arbiters.threshold) continue;
-    const sorted = agreeing
-      .map((vote) => ({ name: names.get(vote.arbiter) ?? '', reason: vote.reason }))
-      .sort((a, b) => (a.name < b.name ? -1 : 1));
-    return { accept, resolution: { arbiters: sorted.map((one) => one.name), reasons: sorted.map((one) => one.reason) } };
-  }
-  return null;
+    return agreeing.length < arbiters.threshold ? [] : [{ accept, agreeing }];
+  });
+  const [only] = reached;
+  // Arbiters who disagree in numbers have resolved nothing.
+  if (only === undefined || reached.length > 1) return null;
+  const sorted = only.agreeing
+    .map((vote) => ({ name: names.get(vote.arbiter) ?? '', reason: vote.reason }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+  return { accept: only.accept, resolution: { arbiters: sorted.map((one) => one.name), reasons: sorted.map((one) => one.reason) } };
 }
 
 function differencesOf(groups: readonly DecidedGroup[]): Decision['differences'] {
@@ -256,11 +263,19 @@ function differencesOf(groups: readonly DecidedGroup[]): Decision['differences']
   });
 }
 
-function notesOf(rule: PolicyRule | null, counted: readonly Counted[]): string[] {
+function notesOf(rule: PolicyRule | null, counted: readonly Counted[], { round, alreadyPublic }: QuorumInput): string[] {
   const notes: string[] = [];
   if (counted.some((one) => one.builder.domain.simulated)) notes.push('Failure domains are simulated: they were declared on one machine.');
   if (rule !== null && rule.quorum === 1) notes.push('One builder is enough for this package: nothing here is reproduced by another.');
   if (rule?.commitments === 'none' && rule.quorum > 1) notes.push('Without commitments a builder may have copied another’s result.');
+  if (round !== null && alreadyPublic === true)
+    notes.push('A result of this definition was public before the round opened: its commitments show nothing about copying.');
+  const others = counted.filter(({ builder, claim }) => {
+    const dealt = round?.opening.roster.find((one) => one.key === builder.key.id)?.ambient;
+    return dealt !== undefined && canonicalText({ ...dealt }) !== canonicalText({ ...claim.ambient });
+  });
+  if (others.length > 0)
+    notes.push(`Not built under the conditions that the round dealt: ${others.map((one) => one.builder.name).join(', ')}.`);
   const lineages = new Set(counted.map((one) => one.builder.domain.lineage));
   if (counted.length > 1 && lineages.size === 1)
     notes.push(`All of them run on ${[...lineages].join('')}: what is wrong there is wrong in each.`);

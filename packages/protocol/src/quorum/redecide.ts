@@ -30,13 +30,23 @@ export interface Redecided {
  * @returns null when no statement about this build id is among them, so that nothing is known of its definition
  */
 export function redecide(policy: Policy, entries: readonly LoggedEntry[], buildId: string): Redecided | null {
-  const { ordered, coordinators, claims, votes, openings } = collect(policy, entries, buildId);
+  const collected = collect(policy, entries, buildId);
+  const { claims, votes } = collected;
   const definition: Definition | undefined = claims[0]?.definition;
   if (definition === undefined) return null;
-  const used = new Set<number>([...claims.map((claim) => claim.index), ...votes.map((vote) => vote.index)]);
-  const last = lastRound(openings);
-  const round = last === null ? null : runRound(last, ordered, claims, coordinators, used);
-  return { decision: decideQuorum({ policy, definition, claims, round, votes }), round, used: [...used].sort((a, b) => a - b) };
+  const always = [...claims.map((claim) => claim.index), ...votes.map((vote) => vote.index)];
+  const decide = (opened: OpenedRound | null): Redecided => {
+    const used = new Set<number>(always);
+    const round = opened === null ? null : runRound(opened, collected, used);
+    const alreadyPublic = opened !== null && claims.some((claim) => claim.index < opened.entry.index);
+    const decision = decideQuorum({ policy, definition, claims, round, votes, alreadyPublic });
+    return { decision, round, used: [...used].sort((a, b) => a - b) };
+  };
+  const [newest, ...older] = roundsOf(collected);
+  const decided = decide(newest ?? null);
+  if (decided.decision.result !== 'pending') return decided;
+  // A round that comes to nothing takes nothing back: dissent counts across rounds, so an older agreement stands if it stood.
+  return older.map(decide).find((one) => one.decision.result !== 'pending') ?? decided;
 }
 
 interface Collected {
@@ -44,13 +54,14 @@ interface Collected {
   readonly coordinators: ReadonlySet<string>;
   readonly claims: readonly (Claim & { readonly index: number })[];
   readonly votes: readonly (ArbiterVote & { readonly index: number })[];
-  readonly openings: readonly { readonly opening: Opening; readonly entry: LoggedEntry }[];
+  readonly openings: readonly OpenedRound[];
 }
 
 function collect(policy: Policy, entries: readonly LoggedEntry[], buildId: string): Collected {
   const ordered = [...entries].sort((a, b) => a.index - b.index);
   const builders = new Set<string>(policy.builders.map((one) => one.key.id));
   const coordinators = new Set<string>(policy.coordinators.map((one) => one.key.id));
+  const arbiters = new Set<string>(policy.arbiters?.members.map((one) => one.key.id) ?? []);
   const claims: (Claim & { readonly index: number })[] = [];
   const votes: (ArbiterVote & { readonly index: number })[] = [];
   const openings: { opening: Opening; entry: LoggedEntry }[] = [];
@@ -60,9 +71,9 @@ function collect(policy: Policy, entries: readonly LoggedEntry[], buildId: strin
       if (claim?.buildId === buildId) claims.push({ ...claim, index: entry.index });
     }
     const opening = coordinators.has(entry.signer) ? read(OPENING, entry) : null;
-    if (opening?.build_id === buildId && opening.policy.sha256 === policy.sha256) openings.push({ opening, entry });
+    if (opening?.build_id === buildId) openings.push({ opening, entry });
     const vote = read(RESOLUTION, entry);
-    if (vote?.build_id === buildId)
+    if (vote?.build_id === buildId && arbiters.has(entry.signer))
       votes.push({ index: entry.index, arbiter: entry.signer, dispute: vote.dispute, accept: vote.accept, reason: vote.reason });
   }
   return { ordered, coordinators, claims, votes, openings };
@@ -71,30 +82,32 @@ function collect(policy: Policy, entries: readonly LoggedEntry[], buildId: strin
 /** The newest round about a build, before anybody has revealed anything; null when none was opened. */
 export function roundOf(policy: Policy, entries: readonly LoggedEntry[], buildId: string): Round | null {
   const collected = collect(policy, entries, buildId);
-  const last = lastRound(collected.openings);
-  return last === null ? null : runRound(last, collected.ordered, collected.claims, collected.coordinators, new Set());
+  const [newest] = roundsOf(collected);
+  return newest === undefined ? null : runRound(newest, collected, new Set());
 }
 
-/** The round with the highest number; of one number the first that was logged. */
-function lastRound(openings: readonly { opening: Opening; entry: LoggedEntry }[]): { opening: Opening; entry: LoggedEntry } | null {
-  let last: { opening: Opening; entry: LoggedEntry } | null = null;
-  for (const one of openings) if (last === null || one.opening.round > last.opening.round) last = one;
-  return last;
+interface OpenedRound {
+  readonly opening: Opening;
+  readonly entry: LoggedEntry;
 }
 
-function runRound(
-  { opening, entry }: { opening: Opening; entry: LoggedEntry },
-  ordered: readonly LoggedEntry[],
-  claims: readonly (Claim & { readonly index: number })[],
-  coordinators: ReadonlySet<string>,
-  used: Set<number>,
-): Round {
+/** By falling number; of one number the first that was logged. */
+function roundsOf({ openings }: Collected): OpenedRound[] {
+  const first = new Map<number, OpenedRound>();
+  for (const one of openings) if (!first.has(one.opening.round)) first.set(one.opening.round, one);
+  return [...first.values()].sort((a, b) => b.opening.round - a.opening.round);
+}
+
+function runRound({ opening, entry }: OpenedRound, { ordered, claims, coordinators }: Collected, used: Set<number>): Round {
   used.add(entry.index);
+  // What was public before the round opened reveals nothing in it, whoever logs it again.
+  const known = new Set<string>(claims.filter((claim) => claim.index < entry.index).map((claim) => claim.statement));
   let round = openRound(opening, entry.digest, entry.index);
   for (const one of ordered) {
     const event = eventOf(one, claims);
-    if (event === null) continue;
-    if (event.kind !== 'statement' && event.document.opening === entry.digest) used.add(one.index);
+    if (event === null || (event.kind === 'statement' && known.has(event.digest))) continue;
+    const counts = event.kind === 'closing' ? coordinators.has(event.signer) : opening.roster.some((member) => member.key === event.signer);
+    if (counts && event.kind !== 'statement' && event.document.opening === entry.digest) used.add(one.index);
     round = advance(round, event, coordinators);
   }
   return round;

@@ -12,7 +12,6 @@ import {
   repository,
   type RepositoryParts,
   rolesWithRoot,
-  ROOT_KEYS,
   rootJson,
   signed,
   signSnapshot,
@@ -194,7 +193,7 @@ test('trustedTargets refuses metadata and readTarget a target of another length 
   ] as const)
     assert.throws(read(bytes), (error) => error instanceof LockstepError && error.code === 'POLICY_UNTRUSTED' && why.test(error.message));
   for (const name of ['other.json', '__proto__', 'toString', '../policy.json'])
-    assert.throws(() => readTarget(trust(), name, repository()), /names no/, name);
+    assert.throws(() => readTarget(trust(), name, repository()), /the targets name no /, name);
 });
 
 test('trustedTargets refuses expired targets, and reports until when snapshot and timestamp are current', () => {
@@ -213,16 +212,4 @@ test('trustedTargets refuses a file that is missing, and one role’s file for a
       () => trustedTargets(ROOT, (name) => (name === path ? null : repository()(name)), NOW, NOTHING_SEEN),
       (error) => error instanceof LockstepError && error.message.includes(`${path} is missing`),
     );
-});
-
-test('trustedTargets ends after a bound of root rotations', () => {
-  const roles = rolesWithRoot([1], 1);
-  const asked: string[] = [];
-  const endless = (path: string): Uint8Array | null => {
-    asked.push(path);
-    const match = /^metadata\/([0-9]+)\.root\.json$/.exec(path);
-    return match === null ? null : rootOf({ version: Number(match[1]), roles }, [1, ...(match[1] === '2' ? [2] : [])]);
-  };
-  assert.throws(() => trustedTargets(signed(rootJson({ roles }), ROOT_KEYS), endless, NOW, NOTHING_SEEN), /more than 1000 newer roots/);
-  assert.equal(asked.length, 1000);
 });

@@ -41,7 +41,7 @@ export interface Deal {
 
 /** @param keys ids of the builders' keys; their order does not matter */
 export function dealVariations(buildId: string, round: number, keys: readonly string[]): Deal[] {
-  // Who gets which number depends on the round, so that a repeated round does not repeat its conditions.
+  // Who gets which number depends on the round, so that rounds seldom repeat each other's conditions.
   const order = [...new Set(keys)].sort((a, b) => compare(rank(buildId, round, a), rank(buildId, round, b)));
   return order.map((key, number) => ({ key, ambient: { ...manyLevels(number), ...twoLevels(number, order.length) } }));
 }
@@ -51,23 +51,22 @@ function manyLevels(number: number): Record<string, Json> {
 }
 
 function twoLevels(number: number, builders: number): Record<string, Json> {
-  const splits = splitsOf(builders);
-  return Object.fromEntries(
-    Object.entries(TWO).flatMap(([name, value], at) => ((splits[at % splits.length] ?? 0) & (1 << number) ? [[name, value]] : [])),
-  );
+  const splits = builders > MOST_SPLIT ? null : splitsOf(builders);
+  const isVaried = (at: number): boolean =>
+    splits === null ? Math.floor(number / 2 ** at) % 2 === 1 : ((splits[at % splits.length] ?? 0) & (1 << number)) !== 0;
+  return Object.fromEntries(Object.entries(TWO).flatMap(([name, value], at) => (isVaried(at) ? [[name, value]] : [])));
 }
 
-/**
- * Ways to split builders in two, as sets of bits without the first builder, the most even first: those separate most
- * pairs. The largest round has 100 builders; beyond 12 the even halves by each bit of the number do.
- */
+/** All splits of more builders would be too many to look at; the halves by each bit of a builder's number do as well. */
+const MOST_SPLIT = 12;
+
+/** Ways to split builders in two, as sets of bits without the first builder, the most even first: those separate most pairs. */
 function splitsOf(builders: number): number[] {
   if (builders < 2) return [0];
-  const counted = Math.min(builders, 12);
-  const all = Array.from({ length: 2 ** (counted - 1) - 1 }, (_, at) => (at + 1) * 2);
+  const all = Array.from({ length: 2 ** (builders - 1) - 1 }, (_, at) => (at + 1) * 2);
   const score = (mask: number): number => {
     const ones = popCount(mask);
-    return ones * (counted - ones);
+    return ones * (builders - ones);
   };
   return all.sort((a, b) => score(b) - score(a) || a - b);
 }

@@ -21,8 +21,9 @@ export function sampleBundlesOf(
   const documents = entries.map(({ payloadType, payload, digest, signer }) => {
     const number = NUMBERS.find((one) => sampleKeyId(one) === signer);
     if (number === undefined) throw new TypeError('a sample document is signed by one of the sample keys');
-    const { key, sign } = sampleSigner(number);
-    const signature = sign(payloadType, payload);
+    const signer_ = sampleSigner(number);
+    const { key } = signer_;
+    const signature = signer_.sign(payloadType, payload);
     return { payloadType, payload, signature, keyHint: key.id, entry: formatLogEntry({ digest, signature, key }) };
   });
   const tree = sampleTree(documents.map((one) => leafHash(one.entry)));

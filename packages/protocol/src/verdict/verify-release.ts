@@ -2,15 +2,14 @@
  * The verdict on a file by a policy: who is trusted, that all of it is in a witnessed log, that this file is one of the
  * outputs that enough independent builders agree on, and how fresh that is. Decides the quorum again by itself.
  */
-import { parseBundle } from '../bundle/bundle.ts';
-import { type LoggedDocument, openBundle } from '../bundle/open-bundle.ts';
+import type { LoggedDocument } from '../bundle/open-bundle.ts';
 import type { Sha256 } from '../digest/digest.ts';
 import { IN_TOTO_PAYLOAD } from '../dsse/envelope.ts';
-import type { Policy, PolicyLog } from '../policy/policy.ts';
-import { witnessing, witnessKeys } from '../policy/witnessing.ts';
+import type { Policy } from '../policy/policy.ts';
 import { readClaim } from '../quorum/claim.ts';
 import type { Decision } from '../quorum/decision.ts';
-import { redecide } from '../quorum/redecide.ts';
+import { type Redecided, redecide } from '../quorum/redecide.ts';
+import { type NamedBundle, openEvidence } from './evidence.ts';
 import type { Artifact } from './verify.ts';
 import { type Verdict, VerdictBuilder } from './verdict.ts';
 
@@ -32,12 +31,18 @@ export interface TrustedPolicy {
   readonly currentUntil: number;
 }
 
+/** Why nothing can be taken from a log, and at which step that is seen. */
+export interface LogProblem {
+  readonly step: 'log-inclusion' | 'witnesses';
+  readonly problem: string;
+}
+
 export interface ReleaseInput {
   readonly artifact: Artifact;
   /** The policy, or why it cannot be trusted. */
   readonly trust: TrustedPolicy | string;
   /** Sigstore bundles: statements, and what their round consists of. */
-  readonly bundles: readonly { readonly name: string; readonly bytes: Uint8Array }[];
+  readonly bundles: readonly NamedBundle[] | LogProblem;
   /** Whether these are all that the log has about the build: only then is it known that nobody disagrees. */
   readonly complete: boolean;
   readonly expect: { readonly source?: string; readonly buildId?: string };
@@ -63,15 +68,19 @@ export function verifyRelease(input: ReleaseInput): ReleaseVerdict {
   const { policy, currentUntil } = input.trust;
   verdict.pass('policy', `${policy.name}, version ${policy.version}, until ${policy.expires}`);
 
-  const opened = openAll(input.bundles, policy);
+  if (!Array.isArray(input.bundles)) {
+    const { step, problem } = input.bundles as LogProblem;
+    if (step === 'witnesses') verdict.pass('log-inclusion', 'a checkpoint of a log of the policy');
+    return end(verdict.fail(step, problem));
+  }
+  const opened = openEvidence(input.bundles as readonly NamedBundle[], policy);
   if (typeof opened === 'string') return end(verdict.fail('log-inclusion', opened));
-  const { log, documents } = opened;
+  const { log, documents, witnessed: seen } = opened;
   verdict.pass(
     'log-inclusion',
     `${documents.length} entries of ${log.key.name}, up to index ${Math.max(...documents.map((one) => one.index))}`,
   );
 
-  const seen = documents.map((one) => witnessing(policy, log, one.opened.signedBy));
   const unwitnessed = seen.find((one) => !one.met);
   if (unwitnessed !== undefined)
     return end(
@@ -85,17 +94,16 @@ export function verifyRelease(input: ReleaseInput): ReleaseVerdict {
   );
   if (policy.witnessQuorum === 'none') verdict.note('No witness has seen the log: it could show others something else.');
 
-  const id = buildIdOf(documents, policy, input.artifact.sha256);
-  if (id === null)
+  const decided = decideAbout(documents, policy, input);
+  if (decided === null)
     return end(
       verdict.fail(
         'subject',
         `no statement of a builder in the policy has the SHA-256 of ${input.artifact.name} (${input.artifact.sha256})`,
       ),
     );
-  const decided = redecide(policy, documents.map(toEntry), id);
-  if (decided === null) return end(verdict.fail('subject', 'the statements cannot be read'));
   ({ decision } = decided);
+  const id = decision.build_id;
   const group = decision.groups.find((one) => one.outputs.some((output) => output.sha256 === input.artifact.sha256));
   const output = group?.outputs.find((one) => one.sha256 === input.artifact.sha256);
   if (group === undefined || output === undefined)
@@ -128,34 +136,11 @@ export function verifyRelease(input: ReleaseInput): ReleaseVerdict {
   verdict.pass('freshness', `current until ${isoTime(currentUntil)}`);
   if (!input.complete)
     verdict.note('Decided from the bundles that were given; a disagreement that is not among them shows in the log (--log).');
+  if (log.simulated || policy.witnesses.some((one) => one.simulated && seen.some(({ names }) => names.includes(one.name))))
+    verdict.note('The log or its witnesses are simulated: they were declared on one machine.');
   for (const note of decision.notes) verdict.note(note);
   if (decision.checks.length > 0) verdict.note(`Not looked at here: the checks before publication (${decision.checks.join(', ')}).`);
   return end(verdict.done());
-}
-
-function openAll(bundles: ReleaseInput['bundles'], policy: Policy): { log: PolicyLog; documents: LoggedDocument[] } | string {
-  if (bundles.length === 0) return 'there is no bundle';
-  const documents: LoggedDocument[] = [];
-  for (const { name, bytes } of bundles) {
-    try {
-      documents.push(
-        openBundle(
-          parseBundle(bytes),
-          policy.logs.map((one) => one.key),
-          witnessKeys(policy),
-        ),
-      );
-    } catch (error) {
-      return `${name}: ${error instanceof Error ? error.message : String(error)}`;
-    }
-  }
-  const log = policy.logs.find((one) => one.key === documents[0]?.log);
-  if (log === undefined || documents.some((one) => one.log !== log.key))
-    return 'the bundles are of different logs, so their order is not known';
-  const twice = documents.find((one, index) =>
-    documents.some((other, at) => at > index && other.index === one.index && other.digest !== one.digest),
-  );
-  return twice === undefined ? { log, documents } : `two documents claim the index ${twice.index}`;
 }
 
 export function toEntry(one: LoggedDocument): {
@@ -168,14 +153,22 @@ export function toEntry(one: LoggedDocument): {
   return { index: one.index, payloadType: one.payloadType, payload: one.payload, digest: one.digest, signer: one.signer.id };
 }
 
-function buildIdOf(documents: readonly LoggedDocument[], policy: Policy, sha256: string): string | null {
+/** One file can come out of several builds: the one that is expected counts, else one that was agreed on, whatever the order. */
+function decideAbout(documents: readonly LoggedDocument[], policy: Policy, input: ReleaseInput): Redecided | null {
   const builders = new Set<string>(policy.builders.map((one) => one.key.id));
+  const ids = new Set<string>();
   for (const one of documents) {
     if (one.payloadType !== IN_TOTO_PAYLOAD || !builders.has(one.signer.id)) continue;
     const claim = readClaim(one.payload, one.digest, one.signer.id);
-    if (claim?.outputs.some((output) => output.sha256 === sha256) === true) return claim.buildId;
+    if (claim?.outputs.some((output) => output.sha256 === input.artifact.sha256) === true) ids.add(claim.buildId);
   }
-  return null;
+  const entries = documents.map(toEntry);
+  const wanted = input.expect.buildId !== undefined && ids.has(input.expect.buildId) ? [input.expect.buildId] : [...ids].sort();
+  const decided = wanted.flatMap((id) => redecide(policy, entries, id) ?? []);
+  const good = decided.find(({ decision: { accepted, groups } }) =>
+    groups.some((group) => group.digest === accepted && group.outputs.some((output) => output.sha256 === input.artifact.sha256)),
+  );
+  return good ?? decided[0] ?? null;
 }
 
 function sourceOf(documents: readonly LoggedDocument[], id: string): string {

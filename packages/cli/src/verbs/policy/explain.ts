@@ -13,9 +13,25 @@ export interface PolicyOptions extends CommonOptions {
   readonly root?: string;
 }
 
-/** A draft file, or with --root the signed policy of a folder. */
-export function policyFrom(context: Context, where: string, root: string | undefined): Policy {
-  if (root !== undefined) return readTrustedPolicy(root, where, context.store.cells, context.now()).policy;
+/**
+ * A draft file, or with --root the signed policy of a folder.
+ * @param whenStale `warn` for those who only look at what was: history does not expire
+ */
+export function policyFrom(context: Context, where: string, root: string | undefined, whenStale: 'refuse' | 'warn' = 'refuse'): Policy {
+  if (root !== undefined) {
+    const { policy, currentUntil } = readTrustedPolicy(root, where, context.store.cells, context.now());
+    if (currentUntil <= context.now()) {
+      const problem = `${where}: what is current was only known until ${new Date(currentUntil * 1000).toISOString()}`;
+      if (whenStale === 'refuse')
+        throw new LockstepError(
+          'POLICY_UNTRUSTED',
+          problem,
+          'Get the newest metadata; who signs it renews it with "lockstep policy sign".',
+        );
+      context.progress.warn(`${problem}; there may be a newer policy`);
+    }
+    return policy;
+  }
   const isFolder = statSync(where, { throwIfNoEntry: false })?.isDirectory() === true;
   const file = isFolder ? `${where}/policy.json` : where;
   const policy = parsePolicy(readNamedFile(file), file);

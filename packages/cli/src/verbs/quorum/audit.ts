@@ -1,7 +1,8 @@
 /** `lockstep quorum audit`: decides every outcome of a log again, from the log alone; `export`: one build's facts as files. */
 import { mkdirSync } from 'node:fs';
 import { formatBundle } from '@lockstep/protocol/bundle/bundle';
-import { OUTCOME } from '@lockstep/protocol/commitment/documents';
+import { OUTCOME, type Outcome } from '@lockstep/protocol/commitment/documents';
+import { isTable } from '@lockstep/protocol/decode/decode';
 import { readDocument } from '@lockstep/protocol/dsse/document';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { canonicalText } from '@lockstep/protocol/json/canonical';
@@ -23,17 +24,20 @@ interface Audited {
   readonly index: number;
   readonly buildId: string;
   readonly result: string;
-  /** `other policy`: it was decided by another version, which has to be given to decide it again. */
+  /**
+   * `other policy`: it was decided by another version, which has to be given to decide it again. What is not by a
+   * coordinator is no outcome: anybody can have one logged.
+   */
   readonly state: 'same' | 'DIFFERENT' | 'other policy' | 'not by a coordinator';
 }
 
 export function quorumAudit(options: Options): Promise<void> {
   return runVerb({ ...options, quiet: true }, async ({ context, print }) => {
-    const policy = policyFrom(context, options.policy, options.root);
+    const policy = policyFrom(context, options.policy, options.root, 'warn');
     const { source, view } = await openPolicyLog(policy, options.log);
     const entries = await entriesAbout(source, view, null);
-    const audited = outcomesAmong(entries).map((entry) => audit(policy, entries, entry));
-    const bad = audited.filter((one) => one.state === 'DIFFERENT' || one.state === 'not by a coordinator');
+    const audited = outcomesAmong(entries).map((entry) => audit(policy, entries, entry, view.checkpoint.origin));
+    const bad = audited.filter((one) => one.state === 'DIFFERENT');
     print(
       [
         ...audited.map((one) => `${one.index}  ${one.state.padEnd(9)}  ${one.result}  build ${one.buildId}`),
@@ -45,30 +49,39 @@ export function quorumAudit(options: Options): Promise<void> {
   });
 }
 
-function audit(policy: Policy, entries: readonly AboutBuild[], entry: AboutBuild): Audited {
-  const outcome = readDocument(OUTCOME, entry.payloadType, entry.payload);
-  const decision = outcome?.decision;
-  const told =
-    typeof decision === 'object' && decision !== null && !Array.isArray(decision) ? (decision as { readonly [key: string]: Json }) : {};
-  const named = told['policy'];
-  const result = typeof told['result'] === 'string' ? told['result'] : '';
+function audit(policy: Policy, entries: readonly AboutBuild[], entry: AboutBuild, origin: string): Audited {
+  const outcome = readOutcome(entry);
+  const decision = outcome?.decision ?? null;
+  const told = isTable(decision) ? decision : {};
+  const named = told['policy'] ?? null;
+  const result = typeof told['result'] === 'string' ? told['result'] : 'unreadable';
   const state = (value: Audited['state']): Audited => ({ index: entry.index, buildId: entry.buildId, result, state: value });
   if (!policy.coordinators.some((one) => one.key.id === entry.signer)) return state('not by a coordinator');
-  if (typeof named === 'object' && named !== null && 'sha256' in named && named['sha256'] !== policy.sha256) return state('other policy');
-  const size = outcome?.log.size ?? 0;
-  const again = redecide(
-    policy,
-    entries.filter((one) => one.buildId === entry.buildId && one.index < size),
-    entry.buildId,
-  );
-  const same = again !== null && canonicalText(JSON.parse(JSON.stringify(again.decision)) as Json) === canonicalText(decision ?? null);
+  if (outcome === null || outcome.log.origin !== origin) return state('DIFFERENT');
+  if (isTable(named) && named['sha256'] !== policy.sha256) return state('other policy');
+  const before = entries.filter((one) => one.buildId === entry.buildId && one.index < outcome.log.size);
+  const again = redecide(policy, before, entry.buildId)?.decision;
+  const same =
+    again !== undefined &&
+    again.round === outcome.round &&
+    canonicalText(JSON.parse(JSON.stringify(again)) as Json) === canonicalText(decision);
   return state(same ? 'same' : 'DIFFERENT');
+}
+
+/** null when it is broken: anybody can have such a thing logged, and it may not stop an audit. */
+function readOutcome(entry: AboutBuild): Outcome | null {
+  try {
+    return readDocument(OUTCOME, entry.payloadType, entry.payload);
+  } catch (error) {
+    if (error instanceof LockstepError) return null;
+    throw error;
+  }
 }
 
 /** Sigstore bundles of everything that the decision about one build was made of, in the order of the log. */
 export function quorumExport(what: string, options: Options & { readonly out: string }): Promise<void> {
   return runVerb({ ...options, quiet: true }, async ({ context, print }) => {
-    const policy = policyFrom(context, options.policy, options.root);
+    const policy = policyFrom(context, options.policy, options.root, 'warn');
     const { source, key, view } = await openPolicyLog(policy, options.log);
     const id = buildIdOf(what);
     const entries = await entriesAbout(source, view, id);

@@ -3,8 +3,6 @@
  * files, from a folder of bundles, or from a log or its mirror.
  */
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { parseBundle } from '@lockstep/protocol/bundle/bundle';
-import { openBundle } from '@lockstep/protocol/bundle/open-bundle';
 import { type Definition, buildId, decodeDefinition } from '@lockstep/protocol/definition/definition';
 import { issueError } from '@lockstep/protocol/decode/issue-error';
 import { digestBytes } from '@lockstep/protocol/digest/digest';
@@ -14,11 +12,11 @@ import { canonicalText } from '@lockstep/protocol/json/canonical';
 import { type Json, parseJson } from '@lockstep/protocol/json/parse';
 import { verifyP256 } from '@lockstep/protocol/key/p256';
 import type { Policy } from '@lockstep/protocol/policy/policy';
-import { witnessKeys } from '@lockstep/protocol/policy/witnessing';
 import { type Claim, readClaim } from '@lockstep/protocol/quorum/claim';
 import { decideQuorum } from '@lockstep/protocol/quorum/decide';
 import type { Decision } from '@lockstep/protocol/quorum/decision';
 import { redecide } from '@lockstep/protocol/quorum/redecide';
+import { openEvidence } from '@lockstep/protocol/verdict/evidence';
 import { toEntry } from '@lockstep/protocol/verdict/verify-release';
 import { entriesAbout } from '@lockstep/log/watch/entries-about';
 import { EXIT } from '../../exit-code.ts';
@@ -36,7 +34,7 @@ export interface QuorumOptions extends CommonOptions {
 
 export function quorumExplain(what: string, statements: readonly string[], options: QuorumOptions): Promise<void> {
   return runVerb({ ...options, quiet: true }, async ({ context, print }) => {
-    const policy = policyFrom(context, options.policy, options.root);
+    const policy = policyFrom(context, options.policy, options.root, 'warn');
     const decision =
       options.log !== undefined
         ? await fromLog(policy, options.log, buildIdOf(what))
@@ -78,9 +76,24 @@ async function fromLog(policy: Policy, where: string, id: string): Promise<Decis
 
 function fromBundles(policy: Policy, paths: readonly string[], id: string): Decision {
   const files = paths.flatMap((path) => (statSync(path).isDirectory() ? bundlesIn(path) : [path]));
-  const logs = policy.logs.map((one) => one.key);
-  const entries = files.map((file) => toEntry(openBundle(parseBundle(readNamedFile(file)), logs, witnessKeys(policy))));
-  return required(redecide(policy, entries, id)?.decision, id);
+  const evidence = openEvidence(
+    files.map((file) => ({ name: file, bytes: readNamedFile(file) })),
+    policy,
+  );
+  if (typeof evidence === 'string')
+    throw new LockstepError(
+      'BUNDLE_INVALID',
+      evidence,
+      'Export them again: lockstep quorum export. If it stays so, somebody changed them.',
+    );
+  const unwitnessed = evidence.witnessed.find((one) => !one.met);
+  if (unwitnessed !== undefined)
+    throw new LockstepError(
+      'WITNESSES_MISSING',
+      `Too few witnesses that count have cosigned: ${unwitnessed.names.join(', ') || 'none'}`,
+      'Do not rely on it: others may be shown another log.',
+    );
+  return required(redecide(policy, evidence.documents.map(toEntry), id)?.decision, id);
 }
 
 export function bundlesIn(folder: string): string[] {
@@ -123,7 +136,7 @@ function fromStatements(policy: Policy, definition: Definition, files: readonly 
       );
     return [claim];
   });
-  return decideQuorum({ policy, definition, claims, round: null, votes: [] });
+  return decideQuorum({ policy, definition, claims, round: null, votes: [], alreadyPublic: false });
 }
 
 export function describe(decision: Decision): string[] {
