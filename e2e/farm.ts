@@ -1,6 +1,6 @@
 /** A farm made for one test: a project with a pinned environment, builders with keys, a signed policy, a witnessed log. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { after } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -64,7 +64,7 @@ export async function makeWitness(name = 'witness.example.net/w1'): Promise<Witn
   };
 }
 
-export function witnessPolicy(witness: Witness): string {
+function witnessPolicy(witness: Witness): string {
   const url = `http://127.0.0.1:${witness.port}`;
   return [...witness.keys.map((key, at) => `witness k${at} ${key} ${url}`), 'group w1 all k0 k1', 'quorum w1', ''].join('\n');
 }
@@ -188,8 +188,4 @@ async function answers(url: string, process_: ReturnType<typeof startLockstep>):
     }
   }
   throw new Error('the witness does not answer');
-}
-
-export function has(path: string): boolean {
-  return existsSync(path);
 }

@@ -14,6 +14,7 @@ export function addLogCommands(program: Command): void {
     .argument('<folder>', 'the operator’s folder; FOLDER/public is to be served')
     .requiredOption('--origin <name>', 'the log’s name for good, an address without a scheme: log.example.org/farm')
     .option('--witnesses <file>', 'a C2SP tlog-policy with witnesses and their addresses')
+    .option('--state <folder>', 'where the last checkpoint is kept (default: FOLDER/cells); elsewhere, it is not restored with the log')
     .addOption(json())
     .action(async (folder: string, options) => (await import('../verbs/log/init.ts')).logInit(folder, options));
 

@@ -1,5 +1,6 @@
 /** The folder of a log's operator: its key, what it is called, whom it asks to witness, and the public files. */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { type WitnessPolicy, parseWitnessPolicy } from '@lockstep/protocol/checkpoint/witness-policy';
 import { isOrigin } from '@lockstep/protocol/checkpoint/checkpoint';
 import { nullable, oneOf, table, text } from '@lockstep/protocol/decode/decode';
@@ -32,10 +33,15 @@ const decode = table({
   schema: oneOf(['lockstep-log/v1'] as const),
   origin: text('an origin', isOrigin, 255),
   witness_policy: nullable(text('a witness policy', () => true, 1 << 20)),
+  /** Folder of the store of its own; null: beside the log. */
+  cells: nullable(text('a folder', (value) => value.startsWith('/'), 4096)),
 });
 
-/** @throws LockstepError LOG_UNUSABLE when there is a log already */
-export function initLog(root: string, origin: string, witnessPolicy: string | null): LogHome {
+/**
+ * @param cells another folder, best on another disk, for the one thing that must not be restored with the rest
+ * @throws LockstepError LOG_UNUSABLE when there is a log already
+ */
+export function initLog(root: string, origin: string, witnessPolicy: string | null, cells: string | null = null): LogHome {
   if (!isKeyName(origin) || !isOrigin(origin))
     throw new LockstepError(
       'USAGE',
@@ -46,7 +52,7 @@ export function initLog(root: string, origin: string, witnessPolicy: string | nu
   mkdirSync(root, { recursive: true, mode: 0o700 });
   const made = createDurably(
     `${root}/log.json`,
-    `${JSON.stringify({ schema: 'lockstep-log/v1', origin, witness_policy: witnessPolicy })}\n`,
+    `${JSON.stringify({ schema: 'lockstep-log/v1', origin, witness_policy: witnessPolicy, cells: cells === null ? null : resolve(cells) })}\n`,
   );
   if (!made) throw new LockstepError('LOG_UNUSABLE', `${root} has a log already`, 'Choose another folder; a log is never started again.');
   return openLogHome(root);
@@ -73,7 +79,7 @@ export function openLogHome(root: string): LogHome {
     witnesses: witnessPolicy === null ? null : parseWitnessPolicy(witnessPolicy, file),
     files: folderFiles(`${root}/public`, `${root}/locks`),
     staging: folderStaging(`${root}/staging`),
-    cells: folderCells(`${root}/cells`),
+    cells: folderCells(decoded.value.cells ?? `${root}/cells`),
     source: folderSource(`${root}/public`, root),
   };
 }

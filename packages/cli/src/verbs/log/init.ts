@@ -7,12 +7,13 @@ import { type CommonOptions, runVerb } from '../../session.ts';
 interface Options extends CommonOptions {
   readonly origin: string;
   readonly witnesses?: string;
+  readonly state?: string;
 }
 
 export function logInit(folder: string, options: Options): Promise<void> {
   return runVerb({ ...options, quiet: true }, ({ print }) => {
     const policy = options.witnesses === undefined ? null : readNamedFile(options.witnesses).toString('utf8');
-    const home = initLog(folder, options.origin, policy);
+    const home = initLog(folder, options.origin, policy, options.state ?? null);
     const key = formatVerifierKey(home.key);
     const note = policy === null ? '\nnote: no witnesses: nobody would notice if this log showed others something else' : '';
     print(`${key}\nserve ${folder}/public as static files${note}`, {
