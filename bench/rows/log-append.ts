@@ -14,7 +14,7 @@ const DOCUMENTS = 10_000;
 const WARM_UP = 1000;
 const IN_FLIGHT = 2000;
 const OFFERED_PER_SECOND = 2000;
-const OFFERED = 5000;
+const OFFERED = 4000;
 const FSYNCS = 500;
 
 export async function logAppend(place: Place, runs: number, checkpoint: Checkpoint): Promise<FigureRow[]> {

@@ -11,9 +11,9 @@ import { type FigureRow, figureRow, meterSideBySide } from '../figures.ts';
 import { BenchError, type Checkpoint } from '../measure.ts';
 import type { Place } from '../place.ts';
 
-const ENTRIES = 3000;
+const ENTRIES = 2000;
 /** Newer than the checkpoint from which the warm-up goes on. */
-const NEW = 300;
+const NEW = 200;
 
 export async function monitor(place: Place, runs: number, checkpoint: Checkpoint): Promise<FigureRow[]> {
   const folder = place.folder('monitor');

@@ -23,7 +23,7 @@ import type { Place } from '../place.ts';
 const DECIDED = 10_000;
 const REDECIDED = 500;
 /** Fewer of these: each has 150 kB to read. */
-const REDECIDED_LARGE = 100;
+const REDECIDED_LARGE = 50;
 /** About what the environment of a small C package has. */
 const DEBIAN_PACKAGES = 150;
 

@@ -1,10 +1,11 @@
 /** What somebody gives to a log: a signed document. Checked before it gets an index, since a log never takes back. */
-import { createHash, createPublicKey, verify } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import type { Sha256 } from '@lockstep/protocol/digest/digest';
 import { pae } from '@lockstep/protocol/dsse/envelope';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import type { PublicKey } from '@lockstep/protocol/key/p256';
 import { formatLogEntry } from '@lockstep/protocol/log-entry/log-entry';
+import { isSignedStatement } from '../key/entry-signature.ts';
 import { MAX_STATEMENT_BYTES } from '../source/log-source.ts';
 
 export interface Submission {
@@ -34,14 +35,7 @@ export function checkSubmission(submission: Submission): CheckedSubmission {
   if (submission.payload.length > MAX_STATEMENT_BYTES - 1000) throw refuse('it is larger than 64 MiB');
   const statement = pae(submission.payloadType, submission.payload);
   const digest = createHash('sha256').update(statement).digest('hex') as Sha256;
-  const key = createPublicKey({ key: Buffer.from(submission.signer.spki), format: 'der', type: 'spki' });
-  let ok: boolean;
-  try {
-    ok = verify('sha256', statement, key, submission.signature);
-  } catch {
-    // A signature that is no DER is a bad signature.
-    ok = false;
-  }
-  if (!ok) throw refuse('its signature does not verify with the key given');
+  if (!isSignedStatement(submission.signer, statement, submission.signature))
+    throw refuse('its signature does not verify with the key given');
   return { submission, entry: formatLogEntry({ digest, signature: submission.signature, key: submission.signer }), statement, digest };
 }

@@ -1,8 +1,9 @@
 /** Everything that a log has about one build: read from the entries and checked against the checkpoint, not asked for. */
 import { OUTCOME } from '@lockstep/protocol/commitment/documents';
-import { isSignedEntry, parseLogEntry } from '@lockstep/protocol/log-entry/log-entry';
+import { parseLogEntry } from '@lockstep/protocol/log-entry/log-entry';
 import { EMPTY_TREE } from '@lockstep/protocol/merkle/growing-tree';
 import type { LoggedEntry } from '@lockstep/protocol/quorum/redecide';
+import { isSignedStatement } from '../key/entry-signature.ts';
 import type { LogSource } from '../source/log-source.ts';
 import { replay } from '../source/replay.ts';
 import type { LogView } from './log-view.ts';
@@ -40,8 +41,9 @@ async function readDocumentAt(source: LogSource, index: number, bytes: Uint8Arra
   const statement = await resolveStatement(source, entry);
   if (statement === null) return null;
   const id = buildIdOf(statement.payloadType, statement.payload);
-  if (id === null || !isSignedEntry(entry)) return null;
-  return { index, ...statement, digest: entry.digest, signer: entry.key.id, buildId: id };
+  if (id === null || !isSignedStatement(entry.key, statement.signed, entry.signature)) return null;
+  const { payloadType, payload } = statement;
+  return { index, payloadType, payload, digest: entry.digest, signer: entry.key.id, buildId: id };
 }
 
 /** Entries that were decisions, in the order of the log. */

@@ -2,12 +2,13 @@
 import { createHash } from 'node:crypto';
 import { type Bundle } from '@lockstep/protocol/bundle/bundle';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
-import { isSignedEntry, type LogEntry, parseLogEntry } from '@lockstep/protocol/log-entry/log-entry';
+import { type LogEntry, parseLogEntry } from '@lockstep/protocol/log-entry/log-entry';
 import { parsePae, statementPath } from '@lockstep/protocol/log-entry/statement-path';
 import { leafHash } from '@lockstep/protocol/merkle/hash';
 import { verifyInclusion } from '@lockstep/protocol/merkle/proof';
 import { TILE_WIDTH } from '@lockstep/protocol/merkle/tile';
 import { noteKeyHash, type VerifierKey } from '@lockstep/protocol/note/verifier-key';
+import { isSignedStatement } from '../key/entry-signature.ts';
 import { type LogSource, MAX_STATEMENT_BYTES } from '../source/log-source.ts';
 import { proveInclusion, readEntries } from '../source/tree-reader.ts';
 import type { LogView } from './log-view.ts';
@@ -15,13 +16,16 @@ import type { LogView } from './log-view.ts';
 export interface ResolvedStatement {
   readonly payloadType: string;
   readonly payload: Uint8Array;
+  /** The whole pre-authentication encoding. */
+  readonly signed: Uint8Array;
 }
 
 /** What an entry is about, read from beside the tiles; null when it is not there, or is other bytes: then it is opaque. */
 export async function resolveStatement(source: LogSource, entry: LogEntry): Promise<ResolvedStatement | null> {
   const bytes = await source.read(statementPath(entry.digest), MAX_STATEMENT_BYTES);
   if (bytes === null || createHash('sha256').update(bytes).digest('hex') !== entry.digest) return null;
-  return parsePae(bytes);
+  const parsed = parsePae(bytes);
+  return parsed === null ? null : { ...parsed, signed: bytes };
 }
 
 export async function readEntry(source: LogSource, index: number, size: number): Promise<Uint8Array> {
@@ -39,7 +43,7 @@ export async function makeBundle(source: LogSource, key: VerifierKey, view: LogV
   const entry = await readEntry(source, index, view.checkpoint.size);
   const parsed = parseLogEntry(entry);
   const statement = await resolveStatement(source, parsed);
-  if (statement === null || !isSignedEntry(parsed))
+  if (statement === null || !isSignedStatement(parsed.key, statement.signed, parsed.signature))
     throw new LockstepError(
       'LOG_CORRUPT',
       `${source.name}: entry ${index} is opaque: ${statementPath(parsed.digest)} is missing or is other bytes`,
@@ -53,7 +57,8 @@ export async function makeBundle(source: LogSource, key: VerifierKey, view: LogV
       'Run "lockstep log verify" to find the file.',
     );
   return {
-    ...statement,
+    payloadType: statement.payloadType,
+    payload: statement.payload,
     signature: parsed.signature,
     keyHint: parsed.key.id,
     entry,

@@ -10,6 +10,7 @@ import { isSignedEntry, type LogEntry, parseLogEntry } from '@lockstep/protocol/
 import { EMPTY_TREE, rootOf } from '@lockstep/protocol/merkle/growing-tree';
 import { type Json, parseJson } from '@lockstep/protocol/json/parse';
 import type { VerifierKey } from '@lockstep/protocol/note/verifier-key';
+import { isSignedStatement } from '../key/entry-signature.ts';
 import type { LogSource } from '../source/log-source.ts';
 import { replay, type ReplayedEntry } from '../source/replay.ts';
 import { requireConsistent } from '../source/tree-reader.ts';
@@ -65,8 +66,9 @@ export async function describeEntry(source: LogSource, { index, bytes }: Pick<Re
     return { ...nothing, opaque: error instanceof Error ? error.message : String(error) };
   }
   const named = { ...nothing, key: entry.key.id, digest: entry.digest };
-  if (!isSignedEntry(entry)) return { ...named, opaque: 'its signature does not verify' };
   const statement = await resolveStatement(source, entry);
+  const signed = statement === null ? isSignedEntry(entry) : isSignedStatement(entry.key, statement.signed, entry.signature);
+  if (!signed) return { ...named, opaque: 'its signature does not verify' };
   if (statement === null) return { ...named, opaque: 'what was signed is not beside the tiles' };
   return { ...named, payloadType: statement.payloadType, ...packageOf(statement.payloadType, statement.payload), opaque: null };
 }

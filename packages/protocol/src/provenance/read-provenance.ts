@@ -1,7 +1,8 @@
 /** Everything that a build statement has to be in itself, whoever signed it and whatever is expected of it. */
-import { buildId, decodeDefinition, type Definition, definitionToJson } from '../definition/definition.ts';
+import { decodeDefinition, type Definition, definitionToJson } from '../definition/definition.ts';
 import { formatIssue, formatPath } from '../decode/issue-error.ts';
-import type { BuildId } from '../digest/digest.ts';
+import { type BuildId, sha256Hex } from '../digest/digest.ts';
+import { toUtf8 } from '../bytes/utf8.ts';
 import { isFarmId } from '../farm-id/farm-id.ts';
 import { canonicalText } from '../json/canonical.ts';
 import { type Json, parseJson } from '../json/parse.ts';
@@ -40,8 +41,9 @@ export function readProvenance(payload: Uint8Array): Provenance | ProvenanceProb
   const definition = decodeDefinition(external.definition);
   if (!definition.ok)
     return { part: 'definition', problem: definition.issues.map((one) => `${formatPath(one.path)}: expected ${one.expected}`).join('; ') };
-  const id = buildId(definition.value);
-  const problem = definitionProblem(statement, definition.value, id);
+  const text = canonicalText(definitionToJson(definition.value));
+  const id = sha256Hex(toUtf8(text)) as BuildId;
+  const problem = definitionProblem(statement, definition.value, text, id);
   if (problem !== null) return { part: 'definition', problem };
   const listed = canonicalText(JSON.parse(JSON.stringify(buildDefinition.resolvedDependencies)) as Json);
   if (listed !== canonicalText(JSON.parse(JSON.stringify(dependenciesOf(definition.value))) as Json))
@@ -54,10 +56,11 @@ export function readProvenance(payload: Uint8Array): Provenance | ProvenanceProb
   return { statement, definition: definition.value, buildId: id };
 }
 
-function definitionProblem(statement: Statement, definition: Definition, id: BuildId): string | null {
+/** @param text the definition's canonical JSON */
+function definitionProblem(statement: Statement, definition: Definition, text: string, id: BuildId): string | null {
   const { externalParameters, internalParameters } = statement.predicate.buildDefinition;
   // Whoever hashes the definition as it stands must come to the same id, so nothing may be left to a default.
-  if (canonicalText(externalParameters.definition) !== canonicalText(definitionToJson(definition))) return 'it is not written out in full';
+  if (canonicalText(externalParameters.definition) !== text) return 'it is not written out in full';
   if (id !== internalParameters.build_id) return `its canonical SHA-256 is ${id}, the statement says ${internalParameters.build_id}`;
   if (externalParameters.source_ref !== definition.lock.source.ref) return 'source_ref is not the one of the lock';
   return lockProblem(definition.manifest, definition.lock);

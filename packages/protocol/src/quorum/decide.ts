@@ -40,6 +40,9 @@ interface Counted {
 
 export function decideQuorum(input: QuorumInput): Decision {
   const { policy, definition } = input;
+  // Hashed once: each is looked at several times.
+  const digests = new Map(input.claims.map((claim) => [claim, outputsDigest(claim.outputs)]));
+  const digestOf = (claim: Claim): Sha256 => digests.get(claim) ?? outputsDigest(claim.outputs);
   const { name, version, tier } = definition.manifest;
   const found = ruleFor(policy, name, tier);
   const able = policy.builders.filter((builder) => builder.tiers.includes(tier as 'container'));
@@ -56,9 +59,9 @@ export function decideQuorum(input: QuorumInput): Decision {
     of: able.length,
     checks: found?.rule.checks ?? [],
   };
-  const judged = able.map((builder) => judge(builder, input, id, found?.rule ?? null));
+  const judged = able.map((builder) => judge(builder, input, id, found?.rule ?? null, digestOf));
   const counted = judged.flatMap((one) => (one.counted === null ? [] : [one.counted]));
-  const dissent = dissentOf(able, input.claims, id, counted);
+  const dissent = dissentOf(able, input.claims, id, counted, digestOf);
   const groups = groupsOf(counted, dissent);
   const dispute = groups.length > 1 ? disputeOf(id, [...counted, ...dissent]) : null;
   const outcome =
@@ -145,6 +148,7 @@ function judge(
   input: QuorumInput,
   id: string,
   rule: PolicyRule | null,
+  digestOf: (claim: Claim) => Sha256,
 ): { decided: DecidedBuilder; counted: Counted | null } {
   const { operator, site, lineage, simulated } = builder.domain;
   const decide = (state: DecidedBuilder['state'], reason: string, claim: Claim | null): DecidedBuilder => ({
@@ -157,7 +161,7 @@ function judge(
     state,
     reason,
     statement: claim?.statement ?? null,
-    outputs: claim === null ? null : outputsDigest(claim.outputs),
+    outputs: claim === null ? null : digestOf(claim),
   });
   const mine = input.claims.filter((claim) => claim.signer === builder.key.id && claim.buildId === id);
   const committed = rule?.commitments === 'required';
@@ -175,25 +179,31 @@ function judge(
         decided: decide('absent', 'the statement that it revealed is not there, or is not one about this definition', null),
         counted: null,
       };
-    return { decided: decide('counted', '', claim), counted: { builder, claim, digest: outputsDigest(claim.outputs) } };
+    return { decided: decide('counted', '', claim), counted: { builder, claim, digest: digestOf(claim) } };
   }
   const [first] = mine;
   if (first === undefined) return { decided: decide('absent', 'no statement of it', null), counted: null };
-  return { decided: decide('counted', '', first), counted: { builder, claim: first, digest: outputsDigest(first.outputs) } };
+  return { decided: decide('counted', '', first), counted: { builder, claim: first, digest: digestOf(first) } };
 }
 
 /**
  * Whatever else a listed builder has said about this definition, in this round or any other, in time or late, holds it if
  * it differs: so that rounds cannot be repeated until the dissent is gone. It adds to nobody's number.
  */
-function dissentOf(able: readonly PolicyBuilder[], claims: readonly Claim[], id: string, counted: readonly Counted[]): Counted[] {
+function dissentOf(
+  able: readonly PolicyBuilder[],
+  claims: readonly Claim[],
+  id: string,
+  counted: readonly Counted[],
+  digestOf: (claim: Claim) => Sha256,
+): Counted[] {
   if (counted.length === 0) return [];
   const results = new Set(counted.map((one) => one.digest));
   return able.flatMap((builder) => {
     const own = counted.find((one) => one.builder === builder)?.digest;
     const others = claims
       .filter((claim) => claim.signer === builder.key.id && claim.buildId === id)
-      .map((claim) => ({ builder, claim, digest: outputsDigest(claim.outputs) }))
+      .map((claim) => ({ builder, claim, digest: digestOf(claim) }))
       // What agrees with the only result that there is, late or twice, is no dissent; nor is it support.
       .filter((one) => one.digest !== own && (own !== undefined || results.size > 1 || !results.has(one.digest)));
     return [...new Map(others.map((one) => [one.digest, one])).values()];
