@@ -7,6 +7,8 @@ interface Verb {
   readonly name: string;
   readonly description: string;
   readonly options: readonly string[];
+  /** Commands of its own: `log` has `log append`. */
+  readonly commands: readonly string[];
 }
 
 export function completion(shell: string, program: Command): void {
@@ -14,7 +16,8 @@ export function completion(shell: string, program: Command): void {
     (command): Verb => ({
       name: command.name(),
       description: command.description(),
-      options: command.options.flatMap((option) => (option.long === undefined || option.long === null ? [] : [option.long])),
+      options: [...new Set([command, ...command.commands].flatMap(optionsOf))],
+      commands: command.commands.map((one) => one.name()),
     }),
   );
   const scripts: Readonly<Record<string, (verbs: readonly Verb[]) => string>> = { bash, zsh, fish };
@@ -29,8 +32,12 @@ export function completion(shell: string, program: Command): void {
   process.stdout.write(script(verbs));
 }
 
+function optionsOf(command: Command): string[] {
+  return command.options.flatMap((option) => (option.long === undefined || option.long === null ? [] : [option.long]));
+}
+
 function bash(verbs: readonly Verb[]): string {
-  const cases = verbs.map((verb) => `    ${verb.name}) words="${verb.options.join(' ')}" ;;`).join('\n');
+  const cases = verbs.map((verb) => `    ${verb.name}) words="${[...verb.commands, ...verb.options].join(' ')}" ;;`).join('\n');
   return `_lockstep() {
   local current=\${COMP_WORDS[COMP_CWORD]} words=
   if [ "$COMP_CWORD" = 1 ]; then words="${verbs.map((verb) => verb.name).join(' ')}"
@@ -45,7 +52,7 @@ complete -o default -F _lockstep lockstep
 
 function zsh(verbs: readonly Verb[]): string {
   const names = verbs.map((verb) => `'${verb.name}:${verb.description.replaceAll("'", "'\\''").replaceAll(':', '\\:')}'`).join(' ');
-  const cases = verbs.map((verb) => `    ${verb.name}) compadd -- ${verb.options.join(' ')}; _files ;;`).join('\n');
+  const cases = verbs.map((verb) => `    ${verb.name}) compadd -- ${[...verb.commands, ...verb.options].join(' ')}; _files ;;`).join('\n');
   return `#compdef lockstep
 _lockstep() {
   local -a verbs=(${names})
@@ -62,6 +69,7 @@ function fish(verbs: readonly Verb[]): string {
   return verbs
     .flatMap((verb) => [
       `complete -c lockstep -n __fish_use_subcommand -a ${verb.name} -d '${verb.description.replaceAll("'", "\\'")}'`,
+      ...verb.commands.map((name) => `complete -c lockstep -n '__fish_seen_subcommand_from ${verb.name}' -a ${name}`),
       ...verb.options.map((option) => `complete -c lockstep -n '__fish_seen_subcommand_from ${verb.name}' -l ${option.slice(2)}`),
     ])
     .join('\n')

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type WitnessPolicy, parseWitnessPolicy } from '@lockstep/protocol/checkpoint/witness-policy';
 import { isOrigin } from '@lockstep/protocol/checkpoint/checkpoint';
-import { nullable, oneOf, table, text } from '@lockstep/protocol/decode/decode';
+import { nullable, oneOf, optional, table, text } from '@lockstep/protocol/decode/decode';
 import { issueError } from '@lockstep/protocol/decode/issue-error';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { parseJson } from '@lockstep/protocol/json/parse';
@@ -34,7 +34,7 @@ const decode = table({
   origin: text('an origin', isOrigin, 255),
   witness_policy: nullable(text('a witness policy', () => true, 1 << 20)),
   /** Folder of the store of its own; null: beside the log. */
-  cells: nullable(text('a folder', (value) => value.startsWith('/'), 4096)),
+  cells: optional(nullable(text('a folder', (value) => value.startsWith('/'), 4096)), null),
 });
 
 /**
