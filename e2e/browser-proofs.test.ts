@@ -11,6 +11,9 @@ import { mutate, randomFrom } from '@lockstep/protocol/bytes/mutation-samples';
 import { inclusionRanges } from '@lockstep/protocol/merkle/range';
 import { sampleLeaves, sampleTree } from '@lockstep/protocol/merkle/samples';
 import { formatVerifierKey } from '@lockstep/protocol/note/verifier-key';
+import { samplePolicy, samplePolicyJson } from '@lockstep/protocol/policy/samples';
+import { SampleRound } from '@lockstep/protocol/quorum/samples';
+import { ROOT_KEYS, rootJson, signed } from '@lockstep/protocol/tuf/samples';
 import { rolldown } from 'rolldown';
 import { ROOT, temporaryFolder } from './lockstep.ts';
 import { answerAll, type ProofQuestion, type Question, type Questions, timeInclusion } from './proof-answers.ts';
@@ -39,6 +42,7 @@ function questions(): Questions {
   const small = sampleLog(4, signers.slice(0, 2));
   const proofFile = formatTlogProof({ index: 2, proof: log.tree.proveInclusion(2), checkpoint: small.checkpoint });
   const policy = `log ${keys[0]}\nwitness a ${keys[1]} https://w.example/\nwitness b ${keys[2]}\ngroup g any a b\nquorum g\n`;
+  const round = new SampleRound(samplePolicy(), [1]);
   const random = randomFrom(20_260_101);
   const some = (kind: Question['kind'], mutations: number, ...examples: (string | Uint8Array)[]): Question[] => {
     const bytes = examples.map((one) => new Uint8Array(Buffer.from(one)));
@@ -78,14 +82,18 @@ function questions(): Questions {
       ...some('bundle', 100, ...[0, 4].map((index) => formatBundle(log.bundle(index))), formatBundle(small.bundle(3))),
       ...some('entry', 100, ...small.entries),
       ...some('tlog-proof', 100, proofFile),
-      ...some('policy', 100, policy),
+      ...some('witness-policy', 100, policy),
+      ...some('policy', 100, JSON.stringify(samplePolicyJson())),
+      ...some('root', 100, signed(rootJson(), ROOT_KEYS)),
+      ...some('opening', 100, round.opening.payload),
+      ...some('commitment', 100, round.commit(1).entries.at(-1)?.payload ?? ''),
     ],
     inclusion: [...variants(inclusion), ...variants(proofInLargeTree(1_234_567, TEN_MILLION)), proofInLargeTree(2 ** 53 - 2, 2 ** 53 - 1)],
     consistency: variants(consistency),
   };
 }
 
-test('protocol in chromium says the same of notes, checkpoints, bundles and proofs as in Node', async (t) => {
+test('protocol in chromium says the same of notes, checkpoints, bundles, proofs, policies and commitments as in Node', async (t) => {
   if (spawnSync('chromium', ['--version']).status !== 0) {
     assert.equal(process.env['CI'], undefined, 'chromium is missing: apt-get install chromium');
     t.skip('chromium is not installed: the browser was NOT tested');

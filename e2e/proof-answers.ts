@@ -6,6 +6,11 @@ import { fromBase64, toBase64 } from '@lockstep/protocol/bytes/base64';
 import { fromUtf8 } from '@lockstep/protocol/bytes/utf8';
 import { openCheckpoint, openLogCheckpoint } from '@lockstep/protocol/checkpoint/open';
 import { formatWitnessPolicy, parseWitnessPolicy } from '@lockstep/protocol/checkpoint/witness-policy';
+import { COMMITMENT, OPENING } from '@lockstep/protocol/commitment/documents';
+import { readDocument } from '@lockstep/protocol/dsse/document';
+import { parsePolicy } from '@lockstep/protocol/policy/policy';
+import { requireSignatures } from '@lockstep/protocol/tuf/client-workflow';
+import { parseMetadata } from '@lockstep/protocol/tuf/metadata';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { isSignedEntry, parseLogEntry } from '@lockstep/protocol/log-entry/log-entry';
 import { verifyConsistency, verifyInclusion } from '@lockstep/protocol/merkle/proof';
@@ -22,7 +27,19 @@ export interface ProofQuestion {
 }
 
 export interface Question {
-  readonly kind: 'note' | 'key' | 'checkpoint' | 'log-checkpoint' | 'bundle' | 'entry' | 'tlog-proof' | 'policy';
+  readonly kind:
+    | 'note'
+    | 'key'
+    | 'checkpoint'
+    | 'log-checkpoint'
+    | 'bundle'
+    | 'entry'
+    | 'tlog-proof'
+    | 'witness-policy'
+    | 'policy'
+    | 'root'
+    | 'opening'
+    | 'commitment';
   /** Base64. */
   readonly input: string;
 }
@@ -61,7 +78,18 @@ function read(question: Question, keys: ReturnType<typeof parseVerifierKey>[]): 
       return [entry.digest, entry.key.id, isSignedEntry(entry)];
     },
     'tlog-proof': () => formatTlogProof(parseTlogProof(text)),
-    policy: () => formatWitnessPolicy(parseWitnessPolicy(text, 'policy')),
+    'witness-policy': () => formatWitnessPolicy(parseWitnessPolicy(text, 'policy')),
+    policy: () => {
+      const policy = parsePolicy(input, 'policy');
+      return [policy.sha256, policy.version, policy.rules, policy.builders.map((one) => [one.name, one.key.id, one.domain])];
+    },
+    root: () => {
+      const root = parseMetadata('root', input);
+      requireSignatures('root', root, root.signed);
+      return [root.signed, toBase64(root.bytes)];
+    },
+    opening: () => readDocument(OPENING, OPENING.payloadType, input),
+    commitment: () => readDocument(COMMITMENT, COMMITMENT.payloadType, input),
   };
   return readers[question.kind]();
 }
