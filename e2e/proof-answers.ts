@@ -8,7 +8,7 @@ import { openCheckpoint, openLogCheckpoint } from '@lockstep/protocol/checkpoint
 import { formatWitnessPolicy, parseWitnessPolicy } from '@lockstep/protocol/checkpoint/witness-policy';
 import { COMMITMENT, OPENING } from '@lockstep/protocol/commitment/documents';
 import { readDocument } from '@lockstep/protocol/dsse/document';
-import { parsePolicy } from '@lockstep/protocol/policy/policy';
+import { parsePolicy } from '@lockstep/protocol/policy/parse-policy';
 import { requireSignatures } from '@lockstep/protocol/tuf/client-workflow';
 import { parseMetadata } from '@lockstep/protocol/tuf/metadata';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';

@@ -5,7 +5,7 @@ import { buildId, type Definition } from '@lockstep/protocol/definition/definiti
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import type { Json } from '@lockstep/protocol/json/parse';
 import type { Context } from '../context.ts';
-import { environmentKey } from '../environment/prepare.ts';
+import { environmentKey } from '../environment/environment-key.ts';
 import { refuseUnavailable } from '../lock/available.ts';
 import type { SiloJob } from '../silo/job.ts';
 import { jobOf, NORMAL } from './job.ts';

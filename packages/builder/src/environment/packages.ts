@@ -8,7 +8,7 @@ import { sha256File } from '@lockstep/store/digests';
 import type { Context, ProgressItem } from '../context.ts';
 import { downloadPackages, indexEntries, moveDownloaded, openArchive } from '../fetch/apt.ts';
 import { fetchHttps } from '../fetch/https.ts';
-import { environmentKey } from './prepare.ts';
+import { environmentKey } from './environment-key.ts';
 
 type DebianEnvironment = Extract<LockedEnvironment, { kind: 'debian' }>;
 

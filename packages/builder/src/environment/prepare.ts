@@ -1,24 +1,17 @@
 /** Prepares an environment once per lock digest and keeps it as a read-only image; every later build mounts it. */
 import { existsSync, readFileSync } from 'node:fs';
-import { isSha256, type Sha256, sha256Hex } from '@lockstep/protocol/digest/digest';
+import { isSha256, type Sha256 } from '@lockstep/protocol/digest/digest';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
-import { canonicalBytes } from '@lockstep/protocol/json/canonical';
-import { type Json, parseJson } from '@lockstep/protocol/json/parse';
+import { parseJson } from '@lockstep/protocol/json/parse';
 import type { LockedEnvironment } from '@lockstep/protocol/lock/lock';
 import type { Context } from '../context.ts';
 import type { SiloJob } from '../silo/job.ts';
-
-/** How the assembly works: raised when the same packages would give another tree. */
-const ASSEMBLY = 1;
+import { environmentKey } from './environment-key.ts';
 
 export interface PreparedEnvironment {
   readonly rootfs: SiloJob['rootfs'];
   /** SHA-256 of the whole root file system as a canonical tar; null for the host. */
   readonly sha256: Sha256 | null;
-}
-
-export function environmentKey(environment: LockedEnvironment): Sha256 {
-  return sha256Hex(canonicalBytes(JSON.parse(JSON.stringify({ assembly: ASSEMBLY, environment })) as Json));
 }
 
 export async function prepareEnvironment(context: Context, environment: LockedEnvironment): Promise<PreparedEnvironment> {

@@ -26,29 +26,29 @@ export function addQuorumCommands(program: Command): void {
   inLog(quorum.command('open').description('open a round: deal conditions to the builders of the policy'))
     .argument('<definition>', DEFINITION)
     .option('--minutes <count>', 'for how long commitments are waited for', '60')
-    .action(async (what: string, options) => (await import('../verbs/quorum/round.ts')).quorumOpen(what, options));
+    .action(async (what: string, options) => (await import('../verbs/quorum/coordinate.ts')).quorumOpen(what, options));
 
   inLog(quorum.command('commit').description('a builder: log a salted commitment to its statement'))
     .argument('<attestation>', 'of this builder')
-    .action(async (what: string, options) => (await import('../verbs/quorum/round.ts')).quorumCommit(what, options));
+    .action(async (what: string, options) => (await import('../verbs/quorum/take-part.ts')).quorumCommit(what, options));
 
   inLog(quorum.command('close').description('a coordinator: the time for commitments is over'))
     .argument('<definition>', DEFINITION)
-    .action(async (what: string, options) => (await import('../verbs/quorum/round.ts')).quorumClose(what, options));
+    .action(async (what: string, options) => (await import('../verbs/quorum/coordinate.ts')).quorumClose(what, options));
 
   inLog(quorum.command('reveal').description('a builder: log the statement that it committed to'))
     .argument('<attestation>', 'of this builder')
-    .action(async (what: string, options) => (await import('../verbs/quorum/round.ts')).quorumReveal(what, options));
+    .action(async (what: string, options) => (await import('../verbs/quorum/take-part.ts')).quorumReveal(what, options));
 
   inLog(quorum.command('decide').description('a coordinator: decide, sign the outcome, and log it'))
     .argument('<definition>', DEFINITION)
-    .action(async (what: string, options) => (await import('../verbs/quorum/round.ts')).quorumDecide(what, options));
+    .action(async (what: string, options) => (await import('../verbs/quorum/coordinate.ts')).quorumDecide(what, options));
 
   inLog(quorum.command('resolve').description('an arbiter: which result of a disagreement is accepted, with a reason'))
     .argument('<definition>', DEFINITION)
     .requiredOption('--accept <outputs>', 'the digest of the outputs that are accepted (8 digits or more), or none')
     .requiredOption('--reason <text>', 'why; it is logged')
-    .action(async (what: string, options) => (await import('../verbs/quorum/round.ts')).quorumResolve(what, options));
+    .action(async (what: string, options) => (await import('../verbs/quorum/resolve.ts')).quorumResolve(what, options));
 
   trusted(quorum.command('audit').description('decide every outcome of a log again, from the log alone, and compare to the letter'))
     .requiredOption('--log <where>', 'a log or its mirror')

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { after, before, test } from 'node:test';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { sha256Hex } from '@lockstep/protocol/digest/digest';
-import { parsePolicy } from '@lockstep/protocol/policy/policy';
+import { parsePolicy } from '@lockstep/protocol/policy/parse-policy';
 import { samplePolicyJson } from '@lockstep/protocol/policy/samples';
 import { formatMetadata, metadataBytes, parseMetadata, type RootMetadata, type TufRoleName } from '@lockstep/protocol/tuf/metadata';
 import { folderCells } from '@lockstep/store/cells';

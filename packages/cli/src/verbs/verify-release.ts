@@ -17,7 +17,7 @@ import { openPolicyLog } from '../policy-log.ts';
 import { readNamedFile } from '../read-file.ts';
 import { readTrustedPolicy } from '../trust/trusted-policy.ts';
 import { bundlesIn } from './quorum/explain.ts';
-import type { VerifyOptions } from './verify.ts';
+import type { VerifyOptions } from './verify-options.ts';
 
 export async function releaseVerdict(file: string, options: VerifyOptions): Promise<ReleaseVerdict> {
   if (options.root === undefined || options.policy === undefined)

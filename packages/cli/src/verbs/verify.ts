@@ -10,21 +10,7 @@ import { EXIT } from '../exit-code.ts';
 import { readNamedFile } from '../read-file.ts';
 import { report } from '../session.ts';
 import { harmlessLine } from '../show/harmless.ts';
-
-export interface VerifyOptions {
-  readonly attestation?: string;
-  readonly key?: string;
-  readonly root?: string;
-  readonly policy?: string;
-  readonly evidence?: string;
-  readonly log?: string;
-  readonly source?: string;
-  readonly farm?: string;
-  readonly buildId?: string;
-  readonly environment?: string;
-  readonly json?: boolean;
-  readonly quiet?: boolean;
-}
+import type { VerifyOptions } from './verify-options.ts';
 
 /** An attestation of a large environment is under 1 MiB. */
 const MAX_ATTESTATION = 64 << 20;

@@ -7,20 +7,20 @@
  */
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { type Checkpoint, formatCheckpointText } from '@lockstep/protocol/checkpoint/checkpoint';
-import { isSha256, type Sha256 } from '@lockstep/protocol/digest/digest';
+import type { Sha256 } from '@lockstep/protocol/digest/digest';
 import { statementPath } from '@lockstep/protocol/log-entry/statement-path';
-import { leafHash, sameHash, type TreeHash } from '@lockstep/protocol/merkle/hash';
+import { leafHash, type TreeHash } from '@lockstep/protocol/merkle/hash';
 import { EMPTY_TREE, growTree, rootOf, type TreeEdge } from '@lockstep/protocol/merkle/growing-tree';
 import { formatEntryBundle } from '@lockstep/protocol/merkle/entry-bundle';
 import { newTiles, TILE_WIDTH, tilePath } from '@lockstep/protocol/merkle/tile';
 import { formatNote } from '@lockstep/protocol/note/note';
-import { fromUtf8, toUtf8 } from '@lockstep/protocol/bytes/utf8';
-import type { StagedFiles } from '../files/staging.ts';
+import { toUtf8 } from '@lockstep/protocol/bytes/utf8';
 import { readEntries } from '../source/tree-reader.ts';
 import { replay } from '../source/replay.ts';
 import type { LogHome } from './log-home.ts';
 import { publishCheckpoint, refuseRollBack, seenElsewhere, type WitnessClient } from './publish.ts';
 import { formatState, parseState, type SequencedState, STATE_CELL } from './sequenced-state.ts';
+import { applyStaged, PREVIOUS, removeFlushed } from './staged-chain.ts';
 import type { CheckedSubmission } from './submission.ts';
 
 export interface Sequencer {
@@ -39,8 +39,6 @@ const MAX_GROUP_BYTES = 64 << 20;
 const REMEMBERED = 65_536;
 /** Groups after which staged files whose public copies are on the disk are removed. */
 const FLUSH_EVERY = 64;
-/** In a staged group: the digest of the group before it. No public file is called so. */
-const PREVIOUS = '.previous';
 /** A racing sequencer that wins every time is a fault of the set-up. */
 const MAX_LOST_RACES = 1000;
 
@@ -87,7 +85,7 @@ export async function openSequencer(home: LogHome, witnesses: WitnessClient | nu
         );
         known = sequenced.known;
         published = await publish(home, known, witnesses);
-        if (++groups % FLUSH_EVERY === 0 && known.state !== null) await tidy(home, known.state.staged);
+        if (++groups % FLUSH_EVERY === 0 && known.state !== null) await removeFlushed(home, known.state.staged);
         for (const { submission, done, failed } of group) {
           const index = sequenced.indexes.get(entryKey(submission));
           if (index === undefined) failed(new TypeError('an entry was sequenced and has no index'));
@@ -129,7 +127,7 @@ export async function openSequencer(home: LogHome, witnesses: WitnessClient | nu
     published: () => published,
     async close() {
       await idle();
-      if (known.state !== null) await tidy(home, known.state.staged);
+      if (known.state !== null) await removeFlushed(home, known.state.staged);
     },
   };
 }
@@ -190,45 +188,6 @@ async function load(home: LogHome, from: Known, remember: (hash: TreeHash, index
   const width = edge.size % TILE_WIDTH;
   const partial = width === 0 ? [] : await readEntries(home.source, { level: 'entries', index: Math.floor(edge.size / TILE_WIDTH), width });
   return { cell, state, edge, partial };
-}
-
-/**
- * Writes what is staged and not public: the process that decided it may have died, or the machine, before what it had
- * written was on the disk. Oldest first, from the group that `applied` was the result of.
- */
-async function applyStaged(home: LogHome, newest: Sha256, applied: Sha256 | null): Promise<void> {
-  for (const { files } of (await stagedChain(home, newest, applied)).reverse())
-    for (const [path, bytes] of files) {
-      const present = path === PREVIOUS ? bytes : await home.files.read(path);
-      if (present === null || !sameHash(present, bytes)) await home.files.write(path, bytes);
-    }
-}
-
-/** Newest first: each group names the one before it. Ends where the older ones were removed, being on the disk. */
-async function stagedChain(home: LogHome, newest: Sha256, end: Sha256 | null): Promise<{ digest: Sha256; files: StagedFiles }[]> {
-  const chain: { digest: Sha256; files: StagedFiles }[] = [];
-  for (let digest: string | null = newest; digest !== null && digest !== end && isSha256(digest); ) {
-    const files = await readStaged(home, digest);
-    if (files === null) break;
-    chain.push({ digest, files });
-    const previous = files.get(PREVIOUS);
-    digest = previous === undefined ? null : fromUtf8(previous);
-  }
-  return chain;
-}
-
-async function readStaged(home: LogHome, digest: Sha256): Promise<StagedFiles | null> {
-  try {
-    return await home.staging.get(digest);
-  } catch (error) {
-    // Another fault is one of the disk, and says nothing of what lies there.
-    if (!(error instanceof TypeError)) throw error;
-    throw new LockstepError(
-      'LOG_CORRUPT',
-      `A staged group is damaged: ${error.message}`,
-      'Check the disk and restore the file from a backup. It may be the only copy; where "lockstep log verify" finds the public files whole, move it away.',
-    );
-  }
 }
 
 async function sequence(
@@ -313,14 +272,4 @@ function signCheckpoint(home: LogHome, checkpoint: Checkpoint): string {
 
 async function publish(home: LogHome, known: Known, witnesses: WitnessClient | null): Promise<string> {
   return known.state === null ? '' : publishCheckpoint(home, known.state, witnesses);
-}
-
-/**
- * Removes staged groups once all that they hold is on the disk under its public name. The last one stays: its cell names
- * it; and so does what is not of this chain: another sequencer may be about to decide it.
- */
-async function tidy(home: LogHome, newest: Sha256): Promise<void> {
-  const chain = await stagedChain(home, newest, null);
-  await home.files.flush();
-  for (const { digest } of chain) if (digest !== newest) await home.staging.remove(digest);
 }

@@ -9,7 +9,8 @@ import { sha256Hex } from '../digest/digest.ts';
 import { LockstepError } from '../error/lockstep-error.ts';
 import type { Json } from '../json/parse.ts';
 import { formatVerifierKey, makeVerifierKey } from '../note/verifier-key.ts';
-import { isTrustedSource, matches, parsePolicy, type Policy, requireCurrentPolicy, ruleFor } from './policy.ts';
+import { parsePolicy } from './parse-policy.ts';
+import { isTrustedSource, matches, type Policy, requireCurrentPolicy, ruleFor } from './policy.ts';
 import {
   ARBITERS,
   COORDINATOR,

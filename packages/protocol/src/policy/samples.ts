@@ -12,7 +12,8 @@ import { canonicalText } from '../json/canonical.ts';
 import type { Json } from '../json/parse.ts';
 import { publicKeyToPem } from '../key/p256.ts';
 import { formatVerifierKey } from '../note/verifier-key.ts';
-import { parsePolicy, type Policy } from './policy.ts';
+import { parsePolicy } from './parse-policy.ts';
+import { type Policy } from './policy.ts';
 
 type Table = Record<string, Json>;
 

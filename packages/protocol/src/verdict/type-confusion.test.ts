@@ -27,7 +27,7 @@ import { parsePae } from '../log-entry/statement-path.ts';
 import { parseManifest } from '../manifest/toml.ts';
 import { formatNote } from '../note/note.ts';
 import { formatVerifierKey, makeVerifierKey, parseVerifierKey } from '../note/verifier-key.ts';
-import { parsePolicy } from '../policy/policy.ts';
+import { parsePolicy } from '../policy/parse-policy.ts';
 import { LOG_SIGNER, samplePem, samplePolicy, samplePolicyJson, sampleSigner, WITNESS_ED25519, WITNESS_ML_DSA } from '../policy/samples.ts';
 import { isProblem, readProvenance } from '../provenance/read-provenance.ts';
 import { readClaim } from '../quorum/claim.ts';

@@ -2,7 +2,8 @@
 import { statSync } from 'node:fs';
 import { independentDomains } from '@lockstep/protocol/policy/domain';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
-import { parsePolicy, type Policy, requireCurrentPolicy } from '@lockstep/protocol/policy/policy';
+import { parsePolicy } from '@lockstep/protocol/policy/parse-policy';
+import { type Policy, requireCurrentPolicy } from '@lockstep/protocol/policy/policy';
 import { trustedRootOf } from '@lockstep/protocol/bundle/trusted-root';
 import type { Context } from '@lockstep/builder/context';
 import { readTrustedPolicy } from '../../trust/trusted-policy.ts';

@@ -1,7 +1,8 @@
 /** `lockstep policy sign`: the policy as a target under the offline targets role, and the TUF metadata around it. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
-import { parsePolicy, type Policy, requireCurrentPolicy } from '@lockstep/protocol/policy/policy';
+import { parsePolicy } from '@lockstep/protocol/policy/parse-policy';
+import { type Policy, requireCurrentPolicy } from '@lockstep/protocol/policy/policy';
 import { signPolicy } from '../../trust/tuf-repository.ts';
 import { readNamedFile } from '../../read-file.ts';
 import { type CommonOptions, runVerb } from '../../session.ts';
