@@ -53,7 +53,13 @@ async function publishedEnough(home: LogHome, state: SequencedState): Promise<st
 }
 
 function isEnough(home: LogHome, opened: OpenedCheckpoint, state: SequencedState): boolean {
-  const { size } = opened.checkpoint;
+  const { size, root } = opened.checkpoint;
+  if (size === state.checkpoint.size && !sameHash(root, state.checkpoint.root))
+    throw new LockstepError(
+      'LOG_ROLLED_BACK',
+      `The published checkpoint of size ${size} has another root than the one that is kept`,
+      'The log was forked or rewritten. Keep both, and find out which store was restored.',
+    );
   // A larger one is never replaced; whether it is witnessed was for whoever published it.
   return size > state.checkpoint.size || (size === state.checkpoint.size && hasWitnesses(home, opened));
 }

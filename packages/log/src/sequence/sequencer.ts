@@ -58,6 +58,14 @@ interface Known {
 
 /** @throws LockstepError LOG_CORRUPT, LOG_INCONSISTENT, LOG_ROLLED_BACK, WITNESSES_MISSING */
 export async function openSequencer(home: LogHome, witnesses: WitnessClient | null): Promise<Sequencer> {
+  try {
+    return await open(home, witnesses);
+  } catch (error) {
+    throw storageError(error);
+  }
+}
+
+async function open(home: LogHome, witnesses: WitnessClient | null): Promise<Sequencer> {
   const remembered = new Map<string, number>();
   const remember = (hash: TreeHash, index: number): void => {
     remembered.set(keyOf(hash), index);
@@ -145,7 +153,7 @@ function storageError(error: unknown): unknown {
   if (!(error instanceof Error && 'code' in error && typeof error.code === 'string' && /^E[A-Z]+$/.test(error.code))) return error;
   return new LockstepError(
     'STORE_UNUSABLE',
-    `The log could not be written: ${error.message}`,
+    `The log could not be read or written: ${error.message}`,
     'Make room or mend the disk, then append again: what was acknowledged is kept, and a repeated document gets the same answer.',
   );
 }

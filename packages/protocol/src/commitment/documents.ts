@@ -23,7 +23,7 @@ const openingTable = table({
   policy: table({ version: integer(1, 1_000_000_000), sha256: digest }),
   /** Until when commitments are waited for; a coordinator closes after it. */
   commit_by: tufTime,
-  roster: list(table({ builder: name, key: digest, ambient: record(/^[a-z-]{1,40}$/, anyJson, 32) }), 100, 1),
+  roster: list(table({ builder: name, key: digest, ambient: record(/^[a-z-]{1,40}$/, anyJson, 32) }), 200, 1),
 });
 
 const member = { build_id: digest, round, opening: digest };

@@ -21,7 +21,10 @@ function repeatedKey(policy: Policy): string | null {
       arbiter: policy.arbiters?.members ?? [],
       'release key': policy.release?.keys ?? [],
     }).map(([role, keys]) => [role, keys.map(({ name, key }) => ({ name, material: key.id }))] as const),
-    ['log of builder', policy.builders.flatMap(({ name, log }) => (log === null ? [] : [{ name, material: toHex(log.publicKey) }]))],
+    [
+      'log of',
+      [...policy.builders, ...policy.checkers].flatMap(({ name, log }) => (log === null ? [] : [{ name, material: toHex(log.publicKey) }])),
+    ],
     ['log', policy.logs.map(({ key }) => ({ name: key.name, material: toHex(key.publicKey) }))],
     ['witness', policy.witnesses.flatMap(({ name, keys }) => keys.map((key) => ({ name, material: toHex(key.publicKey) })))],
   ];
@@ -51,9 +54,10 @@ function repeatedName(policy: Policy): string | null {
 }
 
 function wrongKeyType(policy: Policy): string | null {
-  const log = [...policy.logs.map((one) => one.key), ...policy.builders.flatMap((one) => (one.log === null ? [] : [one.log]))].find(
-    (key) => key.type !== 'ed25519',
-  );
+  const log = [
+    ...policy.logs.map((one) => one.key),
+    ...[...policy.builders, ...policy.checkers].flatMap((one) => (one.log === null ? [] : [one.log])),
+  ].find((key) => key.type !== 'ed25519');
   if (log !== undefined) return `the key of the log ${log.name} is one of a witness`;
   const witness = policy.witnesses.find((one) => one.keys.some((key) => key.type === 'ed25519'));
   return witness === undefined ? null : `the key of the witness ${witness.name} is one of a log`;

@@ -42,11 +42,12 @@ export function redecide(policy: Policy, entries: readonly LoggedEntry[], buildI
     const decision = decideQuorum({ policy, definition, claims, round, votes, alreadyPublic });
     return { decision, round, used: [...used].sort((a, b) => a - b) };
   };
-  const [newest, ...older] = roundsOf(collected);
-  const decided = decide(newest ?? null);
-  if (decided.decision.result !== 'pending') return decided;
-  // A round that comes to nothing takes nothing back: dissent counts across rounds, so an older agreement stands if it stood.
-  return older.map(decide).find((one) => one.decision.result !== 'pending') ?? decided;
+  const rounds = roundsOf(collected);
+  const decided = rounds.length === 0 ? [decide(null)] : rounds.map(decide);
+  // Every statement counts in every round as dissent, so what an older round settled still stands by all that is known:
+  // a newer round that comes to nothing, or lacks some of those who agreed, takes nothing back.
+  const settled = decided.find(({ decision }) => ['agreed', 'resolved', 'rejected'].includes(decision.result));
+  return settled ?? decided.find(({ decision }) => decision.result === 'disputed') ?? decided[0] ?? null;
 }
 
 interface Collected {

@@ -94,7 +94,7 @@ export function readTarget(trusted: TrustedTargets, name: string, file: (path: s
 function updateRoot(pinned: Uint8Array, file: (path: string) => Uint8Array | null): RootMetadata {
   let trusted = parseMetadata('root', pinned);
   requireSignatures('root', trusted, trusted.signed);
-  for (let count = 0; count < MAX_ROOTS; count++) {
+  for (let count = 0; count <= MAX_ROOTS; count++) {
     const next = file(`metadata/${trusted.signed.version + 1}.root.json`);
     if (next === null) return trusted.signed;
     const parsed = parseMetadata('root', next);

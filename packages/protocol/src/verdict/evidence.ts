@@ -38,9 +38,10 @@ export function openEvidence(bundles: readonly NamedBundle[], policy: Policy): E
     return 'the bundles are of different logs, so their order is not known';
   const at = new Map<number, string>();
   for (const one of documents) {
+    const own = `${one.digest} ${one.signer.id}`;
     const other = at.get(one.index);
-    if (other !== undefined && other !== one.digest) return `two documents claim the index ${one.index}`;
-    at.set(one.index, one.digest);
+    if (other !== undefined && other !== own) return `two entries claim the index ${one.index}`;
+    at.set(one.index, own);
   }
   return { log, documents, witnessed: documents.map((one) => witnessing(policy, log, one.opened.signedBy)) };
 }

@@ -127,7 +127,7 @@ test('verifyRelease fails at log-inclusion when the order of the entries is not 
   const both = [...sampleBundlesOf(log(A)), ...sampleBundlesOf(log(B), [other, WITNESS_ED25519])];
   assertFailsAt(verify(both, { policy: samplePolicy({ logs }) }), 'log-inclusion', /different logs/);
   const forked = [...good, ...sampleBundlesOf(log(A, C)).slice(1)];
-  assertFailsAt(verify(forked), 'log-inclusion', /two documents claim the index 1/);
+  assertFailsAt(verify(forked), 'log-inclusion', /two entries claim the index 1/);
   // The same bundles twice, and the same log when it had grown, are no contradiction.
   assert.equal(verify([...good, ...sampleBundlesOf(log(A, B, C))]).ok, true);
 });

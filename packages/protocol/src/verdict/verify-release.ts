@@ -104,7 +104,10 @@ export function verifyRelease(input: ReleaseInput): ReleaseVerdict {
     );
   ({ decision } = decided);
   const id = decision.build_id;
-  const group = decision.groups.find((one) => one.outputs.some((output) => output.sha256 === input.artifact.sha256));
+  const having = decision.groups.filter((one) => one.outputs.some((output) => output.sha256 === input.artifact.sha256));
+  // Builders can disagree about another output and agree about this one: then the accepted result counts.
+  const { accepted } = decision;
+  const group = having.find((one) => one.digest === accepted) ?? having[0];
   const output = group?.outputs.find((one) => one.sha256 === input.artifact.sha256);
   if (group === undefined || output === undefined)
     return end(verdict.fail('subject', `no builder that counts has made this file: ${decision.reason}`));
