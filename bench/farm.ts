@@ -121,6 +121,7 @@ export function roundDocuments(farm: Farm, id: Sha256, ambients: readonly Ambien
     build_id: id,
     round: 1,
     policy: { version, sha256 },
+    log: 'log.example.org/bench',
     commit_by: '2099-01-01T00:00:00Z',
     roster,
   };
@@ -176,6 +177,7 @@ export function entriesOfBuild(farm: Farm, definition: Definition, number: numbe
   ];
   return said.map(({ by, payloadType, payload }, index) => ({
     index,
+    origin: 'log.example.org/bench',
     payloadType,
     payload,
     digest: sha256Of(pae(payloadType, payload)),

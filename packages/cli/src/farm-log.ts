@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { type Bundle } from '@lockstep/protocol/bundle/bundle';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { parseVerifierKey, type VerifierKey } from '@lockstep/protocol/note/verifier-key';
-import { type LogHome, openLogHome } from '@lockstep/log/sequence/log-home';
+import { type LogHome, readLogKey } from '@lockstep/log/sequence/log-home';
 import { openSequencer } from '@lockstep/log/sequence/sequencer';
 import { checkSubmission, type Submission } from '@lockstep/log/sequence/submission';
 import { type LogSource, logSource } from '@lockstep/log/source/log-source';
@@ -49,7 +49,7 @@ export async function openLog(where: string, vkey: string | undefined, witnesses
 
 export function logKey(where: string, vkey: string | undefined): VerifierKey {
   if (vkey !== undefined) return parseVerifierKey((existsSync(vkey) ? readFileSync(vkey, 'utf8') : vkey).trim());
-  if (existsSync(`${where}/log.json`)) return openLogHome(where).key;
+  if (existsSync(`${where}/log.json`)) return readLogKey(where);
   throw new LockstepError(
     'USAGE',
     'Nothing was given to trust',

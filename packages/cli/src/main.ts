@@ -71,6 +71,7 @@ program
   .option('--policy <folder>', 'with --root: the signed policy')
   .option('--log <where>', 'with --root: a log or its mirror, folder or http(s) address')
   .option('--evidence <folder>', 'with --root: bundles instead of a log (default: beside the file)')
+  .option('--package <name>', 'with --root: the package that the file is expected to be of')
   .option('--source <ref>', 'the source_ref that is expected')
   .option('--farm <id>', 'with --key: the farm_id that is expected')
   .option('--build-id <sha256>', 'the build id that is expected')

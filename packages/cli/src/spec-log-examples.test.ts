@@ -109,7 +109,14 @@ interface Logged {
 
 const logged = (who: Who, type: string, payload: Uint8Array): Logged => ({ who, type, payload, digest: sha256Hex(pae(type, payload)) });
 const entriesOf = (all: readonly Logged[]) =>
-  all.map((one, index) => ({ index, payloadType: one.type, payload: one.payload, digest: one.digest, signer: keyOf(one.who) }));
+  all.map((one, index) => ({
+    index,
+    origin: log.key.name,
+    payloadType: one.type,
+    payload: one.payload,
+    digest: one.digest,
+    signer: keyOf(one.who),
+  }));
 const document = <T>(who: Who, kind: DocumentKind<T>, json: Json): Logged => {
   assert.ok(readDocument(kind, kind.payloadType, canonicalBytes(json)) !== null);
   return logged(who, kind.payloadType, canonicalBytes(json));

@@ -1,5 +1,5 @@
 /** `lockstep compare A B`: what differs in two results, and why: repeats one, then bisects over the conditions that differ. */
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { compareTwoResults, type ResultConditions, type TwoResultsReport } from '@lockstep/builder/compare/two-results';
 import { type Difference, whereTheyDiffer } from '@lockstep/builder/compare/difference';
@@ -13,7 +13,7 @@ import { sha256File } from '@lockstep/store/digests';
 import { EXIT } from '../exit-code.ts';
 import { readNamedFile } from '../read-file.ts';
 import { type CommonOptions, runVerb } from '../session.ts';
-import { harmless } from '../show/harmless.ts';
+import { harmless, harmlessLine } from '../show/harmless.ts';
 import { differenceLine } from './vary.ts';
 
 interface Options extends CommonOptions {
@@ -45,7 +45,7 @@ export function compareVerb(first: string, second: string, options: Options): Pr
       difference: differenceOf(name, a, b),
     }));
     const lines = bytes.flatMap((one) => [
-      `DIFFERS ${harmless(one.name)}: ${one.first ?? 'no such output'} against ${one.second ?? 'no such output'}`,
+      `DIFFERS ${harmlessLine(one.name)}: ${one.first ?? 'no such output'} against ${one.second ?? 'no such output'}`,
       ...(one.difference === null
         ? ['    the files are not beside the attestations, so their bytes were not compared']
         : [differenceLine(one.difference)]),
@@ -104,7 +104,11 @@ function ambientOf(statement: Statement): Ambient {
 function differenceOf(name: string, a: Result, b: Result): Difference | null {
   const [left, right] = [a, b].map((one) => {
     const path = join(one.folder, name);
-    return existsSync(path) && sha256File(path).digest === one.outputs.get(name) ? path : null;
+    // An attestation is foreign: its names lead nowhere but into the folder that it lies in.
+    const inside = name.split('/').every((part) => part !== '' && part !== '.' && part !== '..');
+    return inside && lstatSync(path, { throwIfNoEntry: false })?.isFile() === true && sha256File(path).digest === one.outputs.get(name)
+      ? path
+      : null;
   });
   return left == null || right == null ? null : whereTheyDiffer(name, left, right);
 }

@@ -9,6 +9,7 @@ export interface VerifyOptions {
   readonly source?: string;
   readonly farm?: string;
   readonly buildId?: string;
+  readonly package?: string;
   readonly environment?: string;
   readonly json?: boolean;
   readonly quiet?: boolean;

@@ -45,6 +45,7 @@ export async function releaseVerdict(file: string, options: VerifyOptions): Prom
     expect: {
       ...(options.source === undefined ? {} : { source: options.source }),
       ...(options.buildId === undefined ? {} : { buildId: options.buildId }),
+      ...(options.package === undefined ? {} : { package: options.package }),
     },
     now,
   });
@@ -86,7 +87,11 @@ async function fromLog({ policy }: TrustedPolicy, where: string, sha256: string)
 
 async function bundlesAbout(policy: Policy, where: string, sha256: string): Promise<readonly NamedBundle[]> {
   const { source, key, view } = await openPolicyLog(policy, where);
-  const all = await entriesAbout(source, view, null);
+  // What strangers had logged says nothing by this policy, and may be made to be slow to look at.
+  const counting = new Set<string>(
+    [...policy.builders, ...policy.coordinators, ...(policy.arbiters?.members ?? [])].map((one) => one.key.id),
+  );
+  const all = (await entriesAbout(source, view, null)).filter((entry) => counting.has(entry.signer));
   const ids = new Set(
     all
       .filter((entry) => entry.payloadType === IN_TOTO_PAYLOAD)

@@ -1,9 +1,9 @@
 /** The folder of a log's operator: its key, what it is called, whom it asks to witness, and the public files. */
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type WitnessPolicy, parseWitnessPolicy } from '@lockstep/protocol/checkpoint/witness-policy';
 import { isOrigin } from '@lockstep/protocol/checkpoint/checkpoint';
-import { nullable, oneOf, optional, table, text } from '@lockstep/protocol/decode/decode';
+import { nullable, oneOf, optional, table, text, type TypeOf } from '@lockstep/protocol/decode/decode';
 import { issueError } from '@lockstep/protocol/decode/issue-error';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { parseJson } from '@lockstep/protocol/json/parse';
@@ -58,8 +58,32 @@ export function initLog(root: string, origin: string, witnessPolicy: string | nu
   return openLogHome(root);
 }
 
+/** The public key of the log of a folder, for whoever only reads: makes and changes nothing there. @throws LockstepError LOG_UNUSABLE, KEY_INVALID */
+export function readLogKey(root: string): VerifierKey {
+  const file = `${root}/keys/log.pem`;
+  if (lstatSync(file, { throwIfNoEntry: false })?.isFile() !== true)
+    throw new LockstepError('LOG_UNUSABLE', `${root} has no key of a log`, 'Give the log’s verifier key with --key.');
+  return makeVerifierKey(readConfig(root).origin, 'ed25519', openEd25519Key(file).publicKey);
+}
+
 /** @throws LockstepError LOG_UNUSABLE, KEY_INVALID */
 export function openLogHome(root: string): LogHome {
+  const { origin, witness_policy: witnessPolicy, cells } = readConfig(root);
+  const signer = openEd25519Key(`${root}/keys/log.pem`);
+  return {
+    root,
+    origin,
+    key: makeVerifierKey(origin, 'ed25519', signer.publicKey),
+    signer,
+    witnesses: witnessPolicy === null ? null : parseWitnessPolicy(witnessPolicy, `${root}/log.json`),
+    files: folderFiles(`${root}/public`, `${root}/locks`),
+    staging: folderStaging(`${root}/staging`),
+    cells: folderCells(cells ?? `${root}/cells`),
+    source: folderSource(`${root}/public`, root),
+  };
+}
+
+function readConfig(root: string): TypeOf<typeof decode> {
   const file = `${root}/log.json`;
   if (!existsSync(file))
     throw new LockstepError(
@@ -69,17 +93,5 @@ export function openLogHome(root: string): LogHome {
     );
   const decoded = decode(parseJson(readFileSync(file), file), []);
   if (!decoded.ok) throw issueError('LOG_UNUSABLE', decoded.issues, () => ({ file, line: 1, column: 1 }));
-  const { origin, witness_policy: witnessPolicy } = decoded.value;
-  const signer = openEd25519Key(`${root}/keys/log.pem`);
-  return {
-    root,
-    origin,
-    key: makeVerifierKey(origin, 'ed25519', signer.publicKey),
-    signer,
-    witnesses: witnessPolicy === null ? null : parseWitnessPolicy(witnessPolicy, file),
-    files: folderFiles(`${root}/public`, `${root}/locks`),
-    staging: folderStaging(`${root}/staging`),
-    cells: folderCells(decoded.value.cells ?? `${root}/cells`),
-    source: folderSource(`${root}/public`, root),
-  };
+  return decoded.value;
 }

@@ -32,7 +32,7 @@ export function checkSubmission(submission: Submission): CheckedSubmission {
       `The log does not take this document: ${why}`,
       'Give the envelope as its signer wrote it, with the signer’s key.',
     );
-  if (submission.payload.length > MAX_STATEMENT_BYTES - 1000) throw refuse('it is larger than 64 MiB');
+  if (submission.payload.length > MAX_STATEMENT_BYTES - 1000) throw refuse('it is larger than 32 MiB');
   const statement = pae(submission.payloadType, submission.payload);
   const digest = createHash('sha256').update(statement).digest('hex') as Sha256;
   if (!isSignedStatement(submission.signer, statement, submission.signature))

@@ -1,5 +1,5 @@
 /** Reads a log's public files from a folder or over HTTP. Everything read is foreign: bounded here, checked by whoever asks. */
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, type Stats, statSync } from 'node:fs';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { readIfPresent } from '../files/log-files.ts';
 
@@ -15,8 +15,8 @@ export const MAX_TILE_BYTES = 8192;
 /** 256 entries of 65,535 bytes, each with its length. */
 export const MAX_BUNDLE_BYTES = 256 * 65_537;
 export const MAX_CHECKPOINT_BYTES = 1_000_000;
-/** As `verify` takes attestations. */
-export const MAX_STATEMENT_BYTES = 64 << 20;
+/** So that its bundle, in base64, is one that `verify` takes. */
+export const MAX_STATEMENT_BYTES = 32 << 20;
 
 const TIMEOUT = 30_000;
 
@@ -37,12 +37,22 @@ export function folderSource(root: string, name = root): LogSource {
   return {
     name,
     read(path, maxBytes) {
-      const size = statSync(`${root}/${path}`, { throwIfNoEntry: false })?.size;
-      if (size === undefined) return Promise.resolve(null);
-      if (size > maxBytes) throw tooLarge(`${name}/${path}`, maxBytes);
+      const stat = statOf(`${root}/${path}`);
+      if (stat === null || stat.isDirectory()) return Promise.resolve(null);
+      if (!stat.isFile()) throw failed(`${name}/${path}`, 'it is no file');
+      if (stat.size > maxBytes) throw tooLarge(`${name}/${path}`, maxBytes);
       return Promise.resolve(readIfPresent(`${root}/${path}`));
     },
   };
+}
+
+/** A folder from somewhere else may hold links in a circle, pipes and devices. */
+function statOf(path: string): Stats | null {
+  try {
+    return statSync(path, { throwIfNoEntry: false }) ?? null;
+  } catch (error) {
+    throw failed(path, error instanceof Error ? error.message : String(error));
+  }
 }
 
 function httpSource(address: string): LogSource {

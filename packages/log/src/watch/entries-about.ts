@@ -24,13 +24,13 @@ export async function entriesAbout(source: LogSource, view: LogView, buildId: st
   await replay(source, EMPTY_TREE, view.checkpoint, ({ index, bytes }) => void read.push({ index, bytes }));
   const found: AboutBuild[] = [];
   for (const { index, bytes } of read) {
-    const document = await readDocumentAt(source, index, bytes);
+    const document = await readDocumentAt(source, view.checkpoint.origin, index, bytes);
     if (document !== null && (buildId === null || document.buildId === buildId)) found.push(document);
   }
   return found;
 }
 
-async function readDocumentAt(source: LogSource, index: number, bytes: Uint8Array): Promise<AboutBuild | null> {
+async function readDocumentAt(source: LogSource, origin: string, index: number, bytes: Uint8Array): Promise<AboutBuild | null> {
   let entry: ReturnType<typeof parseLogEntry>;
   try {
     entry = parseLogEntry(bytes);
@@ -43,7 +43,7 @@ async function readDocumentAt(source: LogSource, index: number, bytes: Uint8Arra
   const id = buildIdOf(statement.payloadType, statement.payload);
   if (id === null || !isSignedStatement(entry.key, statement.signed, entry.signature)) return null;
   const { payloadType, payload } = statement;
-  return { index, payloadType, payload, digest: entry.digest, signer: entry.key.id, buildId: id };
+  return { index, origin, payloadType, payload, digest: entry.digest, signer: entry.key.id, buildId: id };
 }
 
 /** Entries that were decisions, in the order of the log. */

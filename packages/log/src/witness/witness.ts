@@ -41,6 +41,8 @@ interface Seen {
   readonly note: string;
 }
 
+/** Three lines, with room for extension lines. */
+const MAX_NOTE_TEXT = 65_536;
 /** Racing requests for one log; each one that loses sees a newer state, which ends it with 409. */
 const MAX_RACES = 100;
 
@@ -56,6 +58,8 @@ export function addCheckpoint(witness: Witness, body: Uint8Array): WitnessReply 
   const request = parseRequest(body);
   if (typeof request === 'string') return plain(400, request);
   const { old, proof, note, checkpoint } = request;
+  // Kept and served together with the cosignatures, as a note that everybody reads.
+  if (note.text.length > MAX_NOTE_TEXT) return plain(400, 'the checkpoint has too many extension lines');
   const keys = witness.logs.get(checkpoint.origin);
   if (keys === undefined) return plain(404, 'this witness does not follow that log');
   const logSignatures = signaturesOfLog(note, keys);

@@ -26,6 +26,9 @@ export function mlDsaCosignatureMessage(cosigner: string, checkpoint: Checkpoint
   ]);
 }
 
+/** The end of the year 9999: what no calendar can show is no time. */
+const LAST_TIME = 253_402_300_799;
+
 /** `timestamped_signature`. */
 export function formatTimestamped(time: number, signature: Uint8Array): Uint8Array {
   return Uint8Array.from([...uint64(time), ...signature]);
@@ -35,7 +38,7 @@ export function formatTimestamped(time: number, signature: Uint8Array): Uint8Arr
 export function parseTimestamped(bytes: Uint8Array, signatureBytes: number): { time: number; signature: Uint8Array } | null {
   if (bytes.length !== 8 + signatureBytes) return null;
   const time = bytes.subarray(0, 8).reduce((sum, byte) => sum * 256 + byte, 0);
-  return Number.isSafeInteger(time) && time > 0 ? { time, signature: bytes.slice(8) } : null;
+  return time > 0 && time <= LAST_TIME ? { time, signature: bytes.slice(8) } : null;
 }
 
 /** Big-endian. */

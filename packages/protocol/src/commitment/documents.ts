@@ -3,6 +3,7 @@
  * it belongs to by digest, so that none can be carried over into another round.
  */
 import { type Decoder, integer, issue, list, nullable, oneOf, record, table, text, type TypeOf } from '../decode/decode.ts';
+import { isOrigin } from '../checkpoint/checkpoint.ts';
 import { isSha256 } from '../digest/digest.ts';
 import type { DocumentKind } from '../dsse/document.ts';
 import type { Json } from '../json/parse.ts';
@@ -21,6 +22,8 @@ const openingTable = table({
   build_id: digest,
   round,
   policy: table({ version: integer(1, 1_000_000_000), sha256: digest }),
+  /** The one log whose order counts. */
+  log: text('an origin', isOrigin, 255),
   /** Until when commitments are waited for; a coordinator closes after it. */
   commit_by: tufTime,
   roster: list(table({ builder: name, key: digest, ambient: record(/^[a-z-]{1,40}$/, anyJson, 32) }), 200, 1),

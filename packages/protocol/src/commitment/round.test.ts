@@ -23,6 +23,7 @@ const opening: Opening = {
   build_id: BUILD_ID,
   round: 1,
   policy: { version: 1, sha256: hash('policy') },
+  log: 'log.example/farm',
   commit_by: '2026-01-01T00:00:00Z',
   roster: ROSTER.map((one) => ({ builder: `builder-${one}`, key: sampleKeyId(one), ambient: {} })),
 };

@@ -17,8 +17,8 @@ export type Decoder<T> = (value: Json | undefined, path: JsonPath) => Decoded<T>
 
 export type TypeOf<D> = D extends Decoder<infer T> ? T : never;
 
-/** Unknown keys of one table that are told: each is compared with every known key, and a hostile document has millions. */
-const MAX_UNKNOWN = 20;
+/** Issues of one table or list that are told: a hostile document has millions, and each costs. */
+const MAX_TOLD = 20;
 
 const pass = <T>(value: T): Decoded<T> => ({ ok: true, value });
 
@@ -63,13 +63,21 @@ export function list<T>(item: Decoder<T>, maxLength: number, minLength = 0): Dec
     if (!Array.isArray(value) || value.length > maxLength || value.length < minLength) {
       return issue(path, value, minLength > 0 ? `a list of ${minLength} to ${maxLength}` : `a list of at most ${maxLength}`);
     }
-    return all(value.map((one: Json, index) => item(one, [...path, index])));
+    return all(value, (one: Json, index) => item(one, [...path, index]));
   };
 }
 
-function all<T>(decoded: readonly Decoded<T>[]): Decoded<T[]> {
-  const issues = decoded.flatMap((one) => (one.ok ? [] : one.issues));
-  return issues.length > 0 ? { ok: false, issues } : pass(decoded.flatMap((one) => (one.ok ? [one.value] : [])));
+/** Stops at the first few issues: a hostile list has millions of elements, and each of them one. */
+function all<E, T>(elements: readonly E[], decodeOne: (element: E, index: number) => Decoded<T>): Decoded<T[]> {
+  const issues: Issue[] = [];
+  const values: T[] = [];
+  for (const [index, element] of elements.entries()) {
+    const one = decodeOne(element, index);
+    if (one.ok) values.push(one.value);
+    else issues.push(...one.issues.slice(0, MAX_TOLD));
+    if (issues.length >= MAX_TOLD) break;
+  }
+  return issues.length > 0 ? { ok: false, issues } : pass(values);
 }
 
 export function record<T>(key: RegExp, item: Decoder<T>, maxKeys: number): Decoder<Readonly<Record<string, T>>> {
@@ -80,7 +88,7 @@ export function record<T>(key: RegExp, item: Decoder<T>, maxKeys: number): Decod
     // JSON with the key "__proto__" is refused when it is read, so it must not get into a document that is written either.
     const bad = entries.find(([name]) => name === '__proto__' || !key.test(name));
     if (bad !== undefined) return issue([...path, bad[0]], bad[1], `a key like ${key.source}`);
-    const decoded = all(entries.map(([name, one]) => mapOk(item(one, [...path, name]), (ok) => [name, ok] as const)));
+    const decoded = all(entries, ([name, one]) => mapOk(item(one, [...path, name]), (ok) => [name, ok] as const));
     return mapOk(decoded, (pairs) => Object.fromEntries(pairs));
   };
 }
@@ -100,7 +108,7 @@ export function table<S extends Record<string, Decoder<unknown>>>(shape: S): Dec
     if (!isTable(value)) return issue(path, value, 'a table');
     const issues: Issue[] = [];
     for (const key of Object.keys(value)) {
-      if (issues.length === MAX_UNKNOWN) break;
+      if (issues.length === MAX_TOLD) break;
       if (Object.hasOwn(shape, key)) continue;
       const near = nearest(key, Object.keys(shape));
       issues.push({

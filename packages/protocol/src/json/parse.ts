@@ -10,6 +10,8 @@ export type Json = null | boolean | number | string | readonly Json[] | { readon
 
 export const MAX_JSON_BYTES = 64 << 20;
 const MAX_DEPTH = 100;
+/** Values of all kinds: a few bytes of text make an object of a hundred in memory. A statement with 500,000 outputs has less. */
+const MAX_VALUES = 5_000_000;
 
 export type JsonPath = readonly (string | number)[];
 
@@ -50,6 +52,7 @@ class Parser {
   private readonly text: string;
   private readonly file: string;
   private at = 0;
+  private values = 0;
   private readonly path: (string | number)[] = [];
   private readonly sought: JsonPath | null;
   /** Offset of the value at `sought`; 0 until it was met. */
@@ -88,6 +91,7 @@ class Parser {
   private value(): Json {
     this.space();
     if (this.path.length > MAX_DEPTH) this.fail(`at most ${MAX_DEPTH} levels`);
+    if (++this.values > MAX_VALUES) this.fail(`at most ${MAX_VALUES} values`);
     if (this.sought?.length === this.path.length && this.sought.every((part, index) => part === this.path[index])) this.soughtAt = this.at;
     const first = this.text[this.at];
     if (first === '{') return this.object();

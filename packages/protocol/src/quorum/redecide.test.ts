@@ -243,3 +243,21 @@ test('redecide takes no commitment over from one round into another', () => {
   const decided = whole(renumbered(mixed));
   assert.deepEqual([decided?.decision.result, decided?.decision.round], ['agreed', 1]);
 });
+
+test('redecide counts a repeated document once, at its first place: an old vote that is logged again is no last word', () => {
+  const sample = disagreement();
+  const dispute = whole(sample.entries)?.decision.dispute ?? '';
+  const accept = whole(sample.entries)?.decision.groups[0]?.digest ?? '';
+  for (const arbiter of ARBITERS) sample.resolve(arbiter, dispute, accept);
+  const old = sample.entries.slice(-ARBITERS.length);
+  assert.equal(whole(sample.entries)?.decision.result, 'resolved');
+  for (const arbiter of ARBITERS) sample.resolve(arbiter, dispute, null);
+  assert.equal(whole(sample.entries)?.decision.result, 'rejected');
+  assert.equal(whole(renumbered([...sample.entries, ...old]))?.decision.result, 'rejected');
+});
+
+test('redecide knows no round of another log: there its documents could stand in another order', () => {
+  const { entries } = agreement();
+  assert.equal(whole(entries)?.decision.result, 'agreed');
+  assert.equal(whole(entries.map((one) => ({ ...one, origin: 'log.example/other' })))?.decision.result, 'pending');
+});

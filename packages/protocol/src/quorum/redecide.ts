@@ -16,7 +16,11 @@ import { type ArbiterVote, decideQuorum } from './decide.ts';
 import type { Decision } from './decision.ts';
 
 /** One entry of one log, its signature checked. */
-export type LoggedEntry = Pick<LoggedDocument, 'index' | 'payloadType' | 'payload' | 'digest'> & { readonly signer: Sha256 };
+export type LoggedEntry = Pick<LoggedDocument, 'index' | 'payloadType' | 'payload' | 'digest'> & {
+  readonly signer: Sha256;
+  /** The log that has it. */
+  readonly origin: string;
+};
 
 export interface Redecided {
   readonly decision: Decision;
@@ -59,7 +63,14 @@ interface Collected {
 }
 
 function collect(policy: Policy, entries: readonly LoggedEntry[], buildId: string): Collected {
-  const ordered = [...entries].sort((a, b) => a.index - b.index);
+  // Whoever repeats a document, under another signature over the same bytes, says nothing new: the first entry counts.
+  const said = new Set<string>();
+  const ordered = [...entries]
+    .sort((a, b) => a.index - b.index)
+    .filter(({ signer, digest }) => {
+      const before = said.size;
+      return said.add(`${signer} ${digest}`).size > before;
+    });
   const builders = new Set<string>(policy.builders.map((one) => one.key.id));
   const coordinators = new Set<string>(policy.coordinators.map((one) => one.key.id));
   const arbiters = new Set<string>(policy.arbiters?.members.map((one) => one.key.id) ?? []);
@@ -72,7 +83,8 @@ function collect(policy: Policy, entries: readonly LoggedEntry[], buildId: strin
       if (claim?.buildId === buildId) claims.push({ ...claim, index: entry.index });
     }
     const opening = coordinators.has(entry.signer) ? read(OPENING, entry) : null;
-    if (opening?.build_id === buildId) openings.push({ opening, entry });
+    // A round is one of its log: elsewhere its documents could be put in another order.
+    if (opening?.build_id === buildId && opening.log === entry.origin) openings.push({ opening, entry });
     const vote = read(RESOLUTION, entry);
     if (vote?.build_id === buildId && arbiters.has(entry.signer))
       votes.push({ index: entry.index, arbiter: entry.signer, dispute: vote.dispute, accept: vote.accept, reason: vote.reason });

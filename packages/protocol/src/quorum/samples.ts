@@ -10,7 +10,7 @@ import { IN_TOTO_PAYLOAD, pae } from '../dsse/envelope.ts';
 import { canonicalBytes } from '../json/canonical.ts';
 import type { Json } from '../json/parse.ts';
 import type { Policy } from '../policy/policy.ts';
-import { COORDINATOR, sampleKeyId } from '../policy/samples.ts';
+import { LOG_SIGNER, COORDINATOR, sampleKeyId } from '../policy/samples.ts';
 import { statementOfBuild } from '../provenance/statement-of-build.ts';
 import type { Ambient } from '../variation/deal.ts';
 import { type Claim, type ClaimedOutput, readClaim } from './claim.ts';
@@ -67,7 +67,14 @@ export function vote(arbiter: number, dispute: string | null, accept: string | n
 }
 
 export function entry(index: number, signer: number, payloadType: string, payload: Uint8Array): LoggedEntry {
-  return { index, payloadType, payload, digest: sha256Hex(pae(payloadType, payload)), signer: sampleKeyId(signer) };
+  return {
+    index,
+    origin: LOG_SIGNER.key.name,
+    payloadType,
+    payload,
+    digest: sha256Hex(pae(payloadType, payload)),
+    signer: sampleKeyId(signer),
+  };
 }
 
 function documentEntry<T>(index: number, signer: number, kind: DocumentKind<T>, value: T): LoggedEntry {
@@ -90,6 +97,7 @@ export class SampleRound {
       build_id: BUILD_ID,
       round: number,
       policy: { version: policy.version, sha256: policy.sha256 },
+      log: LOG_SIGNER.key.name,
       commit_by: '2026-01-01T00:00:00Z',
       roster: roster.map((one) => ({ builder: `builder-${one}`, key: sampleKeyId(one), ambient: {} })),
     };

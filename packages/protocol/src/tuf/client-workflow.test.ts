@@ -109,7 +109,7 @@ test('trustedTargets refuses a pinned root that is not signed by its own thresho
 test('requireSignatures counts key material: one key under two key ids, or signed twice, is one', () => {
   const value = rootJson();
   const one = { keyid: keyId(1), sig: tufSignature(1, value) };
-  refuses({ pinned: withSignatures(value, [one, one, one]) }, /signed by 1 of the 2/, 'the same signature again');
+  refuses({ pinned: withSignatures(value, [one, one, one]) }, /a key id has two signatures/, 'the same signature again');
   // The same key under an id that is not its own.
   const keys = { ...(rootJson()['keys'] as Record<string, Json>), ['a'.repeat(64)]: JSON.parse(JSON.stringify(tufKey(1))) as Json };
   const roles = { ...rolesWithRoot([1], 2), root: { keyids: [keyId(1), 'a'.repeat(64)], threshold: 2 } };
@@ -121,7 +121,7 @@ test('requireSignatures counts key material: one key under two key ids, or signe
   ]);
   refuses({ pinned: both }, /signed by 1 of the 2/, 'an alias');
   const repeated = rootJson({ roles: rolesWithRoot([1, 1, 1], 2) });
-  refuses({ pinned: signed(repeated, [1, 1]) }, /signed by 1 of the 2/, 'the id twice in the role');
+  refuses({ pinned: signed(repeated, [1]) }, /signed by 1 of the 2/, 'the id twice in the role');
   // In capitals the id would be another; then it is no id.
   const capitals = { ...tufKey(1), keyval: { public: tufKey(1).keyval.public.toUpperCase() } } as TufKey;
   const shout = rootJson({ keys: { ...keys, [tufKeyId(capitals)]: JSON.parse(JSON.stringify(capitals)) as Json } });
@@ -147,9 +147,9 @@ test('requireSignatures takes no signature of a key of another role, of other by
   assert.equal(accepts(withSignatures(value, swapped)), false, 'ids exchanged');
   const other = [4, 5].map((number) => ({ keyid: keyId(number), sig: tufSignature(number, targetsJson({ version: 2 })) }));
   assert.equal(accepts(withSignatures(value, other)), false, 'signatures of another version');
-  // A bad signature under an id does not stop a good one under the same id.
+  // Two signatures under one id are refused: hundreds of bad ones would be hundreds of verifications.
   const good = [4, 5].map((number) => ({ keyid: keyId(number), sig: tufSignature(number, value) }));
-  assert.equal(accepts(withSignatures(value, [{ keyid: keyId(4), sig: '00'.repeat(64) }, ...good])), true);
+  assert.equal(accepts(withSignatures(value, [{ keyid: keyId(4), sig: '00'.repeat(64) }, ...good])), false);
 });
 
 test('trustedTargets refuses each role that is signed by others', () => {

@@ -97,6 +97,7 @@ export function parseMetadata<N extends TufRoleName>(name: N, bytes: Uint8Array)
   if (!signed.ok) throw invalid(signed.issues.slice(0, 3).map(formatIssue).join('; '));
   const signatures = decodeSignatures(json['signatures'], ['signatures']);
   if (!signatures.ok) throw invalid(signatures.issues.slice(0, 3).map(formatIssue).join('; '));
+  if (new Set(signatures.value.map((one) => one.keyid)).size !== signatures.value.length) throw invalid('a key id has two signatures');
   return {
     signed: signed.value,
     bytes: canonicalBytes(signedJson),

@@ -102,7 +102,7 @@ test('dealVariations leaves one builder as it is, so that a difference can be he
 test('dealVariations makes what an opening can say', () => {
   const roster = deal(100).map(({ key, ambient }, at) => ({ builder: `b${at}`, key, ambient }));
   const opening = { schema: 'lockstep-opening/v1', build_id: idOf(0), round: 1, policy: { version: 1, sha256: idOf(1) } } as const;
-  assert.doesNotThrow(() => formatDocument(OPENING, { ...opening, commit_by: '2026-01-01T00:00:00Z', roster }));
+  assert.doesNotThrow(() => formatDocument(OPENING, { ...opening, log: 'log.example/farm', commit_by: '2026-01-01T00:00:00Z', roster }));
 });
 
 test('suspectsOf finds the one planted cause in 1000 disagreements, and names no fact that does not fit', (t) => {

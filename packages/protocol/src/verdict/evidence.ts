@@ -1,6 +1,7 @@
 /** Opens the bundles that a verdict or a decision is made of: all of one log that the policy names, each index once. */
 import { parseBundle } from '../bundle/bundle.ts';
 import { type LoggedDocument, openBundle } from '../bundle/open-bundle.ts';
+import { sameHash } from '../merkle/hash.ts';
 import type { Policy, PolicyLog } from '../policy/policy.ts';
 import { type Witnessing, witnessing, witnessKeys } from '../policy/witnessing.ts';
 
@@ -42,6 +43,12 @@ export function openEvidence(bundles: readonly NamedBundle[], policy: Policy): E
     const other = at.get(one.index);
     if (other !== undefined && other !== own) return `two entries claim the index ${one.index}`;
     at.set(one.index, own);
+  }
+  const roots = new Map<number, Uint8Array>();
+  for (const { opened } of documents) {
+    const { size, root } = opened.checkpoint;
+    if (!sameHash(roots.get(size) ?? root, root)) return `a split view: ${log.key.name} has signed two trees of size ${size}`;
+    roots.set(size, root);
   }
   return { log, documents, witnessed: documents.map((one) => witnessing(policy, log, one.opened.signedBy)) };
 }

@@ -3,12 +3,11 @@
  * outputs that enough independent builders agree on, and how fresh that is. Decides the quorum again by itself.
  */
 import type { LoggedDocument } from '../bundle/open-bundle.ts';
-import type { Sha256 } from '../digest/digest.ts';
 import { IN_TOTO_PAYLOAD } from '../dsse/envelope.ts';
 import type { Policy } from '../policy/policy.ts';
 import { readClaim } from '../quorum/claim.ts';
 import type { Decision } from '../quorum/decision.ts';
-import { type Redecided, redecide } from '../quorum/redecide.ts';
+import { type LoggedEntry, type Redecided, redecide } from '../quorum/redecide.ts';
 import { type NamedBundle, openEvidence } from './evidence.ts';
 import type { Artifact } from './verify.ts';
 import { type Verdict, VerdictBuilder } from './verdict.ts';
@@ -45,7 +44,7 @@ export interface ReleaseInput {
   readonly bundles: readonly NamedBundle[] | LogProblem;
   /** Whether these are all that the log has about the build: only then is it known that nobody disagrees. */
   readonly complete: boolean;
-  readonly expect: { readonly source?: string; readonly buildId?: string };
+  readonly expect: { readonly source?: string; readonly buildId?: string; readonly package?: string };
   /** Seconds since 1970. */
   readonly now: number;
 }
@@ -56,6 +55,10 @@ export interface ReleaseVerdict extends Verdict {
   /** Seconds since 1970: authentic as of then. null when nobody has witnessed it. */
   readonly witnessedAt: number | null;
 }
+
+/** Order is shown by what stands between: what is left out can hide a disagreement, and a reveal before a commitment. */
+export const INCOMPLETE_NOTE =
+  'Decided from the bundles that were given. A disagreement, or a reveal before a commitment, that is not among them shows only in the log (--log).';
 
 const DAY = 86_400;
 
@@ -113,6 +116,8 @@ export function verifyRelease(input: ReleaseInput): ReleaseVerdict {
     return end(verdict.fail('subject', `no builder that counts has made this file: ${decision.reason}`));
   if (input.expect.buildId !== undefined && input.expect.buildId !== id)
     return end(verdict.fail('subject', `the build id is ${id}, expected ${input.expect.buildId}`));
+  if (input.expect.package !== undefined && input.expect.package !== decision.package.name)
+    return end(verdict.fail('subject', `it is of the package ${decision.package.name}, expected ${input.expect.package}`));
   verdict.pass('subject', `${output.name} of ${decision.package.name} ${decision.package.version}, build id ${id}`);
 
   const source = sourceOf(documents, id);
@@ -137,23 +142,29 @@ export function verifyRelease(input: ReleaseInput): ReleaseVerdict {
   const stale = staleness(policy, currentUntil, witnessedAt, input.now);
   if (stale !== null) return end(verdict.fail('freshness', stale));
   verdict.pass('freshness', `current until ${isoTime(currentUntil)}`);
-  if (!input.complete)
-    verdict.note('Decided from the bundles that were given; a disagreement that is not among them shows in the log (--log).');
+  if (!input.complete) verdict.note(INCOMPLETE_NOTE);
   if (log.simulated || policy.witnesses.some((one) => one.simulated && seen.some(({ names }) => names.includes(one.name))))
     verdict.note('The log or its witnesses are simulated: they were declared on one machine.');
+  if (
+    input.expect.package === undefined &&
+    input.expect.buildId === undefined &&
+    policy.rules.some((rule) => rule.quorum > (decision?.threshold ?? 0))
+  )
+    verdict.note(`Judged as ${decision.package.name}; other packages need more builders. If another was meant, --package says so.`);
   for (const note of decision.notes) verdict.note(note);
   if (decision.checks.length > 0) verdict.note(`Not looked at here: the checks before publication (${decision.checks.join(', ')}).`);
   return end(verdict.done());
 }
 
-export function toEntry(one: LoggedDocument): {
-  index: number;
-  payloadType: string;
-  payload: Uint8Array;
-  digest: Sha256;
-  signer: Sha256;
-} {
-  return { index: one.index, payloadType: one.payloadType, payload: one.payload, digest: one.digest, signer: one.signer.id };
+export function toEntry(one: LoggedDocument): LoggedEntry {
+  return {
+    index: one.index,
+    origin: one.log.name,
+    payloadType: one.payloadType,
+    payload: one.payload,
+    digest: one.digest,
+    signer: one.signer.id,
+  };
 }
 
 /** One file can come out of several builds: the one that is expected counts, else one that was agreed on, whatever the order. */
@@ -168,8 +179,16 @@ function decideAbout(documents: readonly LoggedDocument[], policy: Policy, input
   const entries = documents.map(toEntry);
   const wanted = input.expect.buildId !== undefined && ids.has(input.expect.buildId) ? [input.expect.buildId] : [...ids].sort();
   const decided = wanted.flatMap((id) => redecide(policy, entries, id) ?? []);
-  const good = decided.find(({ decision: { accepted, groups } }) =>
-    groups.some((group) => group.digest === accepted && group.outputs.some((output) => output.sha256 === input.artifact.sha256)),
+  const good = decided.find(
+    ({
+      decision: {
+        accepted,
+        groups,
+        package: { name },
+      },
+    }) =>
+      (input.expect.package === undefined || input.expect.package === name) &&
+      groups.some((group) => group.digest === accepted && group.outputs.some((output) => output.sha256 === input.artifact.sha256)),
   );
   return good ?? decided[0] ?? null;
 }

@@ -4,6 +4,7 @@ import { monitorLog, type MonitoredEntry } from '@lockstep/log/watch/monitor';
 import { logSource } from '@lockstep/log/source/log-source';
 import { writeDurably } from '@lockstep/store/durable';
 import { logKey } from '../../farm-log.ts';
+import { harmlessLine } from '../../show/harmless.ts';
 import { readNamedFile } from '../../read-file.ts';
 import { type CommonOptions, runVerb } from '../../session.ts';
 
@@ -27,7 +28,7 @@ export function logMonitor(where: string, options: Options): Promise<void> {
     // Only what was found consistent is remembered.
     if (options.state !== undefined) writeDurably(options.state, report.view.text);
     const { size } = report.view.checkpoint;
-    print([`${report.from} → ${size} entries, consistent`, ...entries.map(line)].join('\n'), {
+    print([`${report.from} → ${size} entries, consistent`, ...entries.map((entry) => harmlessLine(line(entry)))].join('\n'), {
       schema: 'lockstep-log-monitor/v1',
       from: report.from,
       to: size,

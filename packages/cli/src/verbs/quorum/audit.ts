@@ -26,9 +26,9 @@ interface Audited {
   readonly result: string;
   /**
    * `other policy`: it was decided by another version, which has to be given to decide it again. What is not by a
-   * coordinator is no outcome: anybody can have one logged.
+   * coordinator is no outcome, and what is of another log is none of this one: anybody can have them logged.
    */
-  readonly state: 'same' | 'DIFFERENT' | 'other policy' | 'not by a coordinator';
+  readonly state: 'same' | 'DIFFERENT' | 'other policy' | 'other log' | 'not by a coordinator';
 }
 
 export function quorumAudit(options: Options): Promise<void> {
@@ -58,7 +58,8 @@ function audit(policy: Policy, entries: readonly AboutBuild[], entry: AboutBuild
   const state = (value: Audited['state']): Audited => ({ index: entry.index, buildId: entry.buildId, result, state: value });
   if (!policy.coordinators.some((one) => one.key.id === entry.signer)) return state('not by a coordinator');
   // It cannot have been decided from entries that came after it.
-  if (outcome === null || outcome.log.origin !== origin || outcome.log.size > entry.index) return state('DIFFERENT');
+  if (outcome === null || outcome.log.size > entry.index) return state('DIFFERENT');
+  if (outcome.log.origin !== origin) return state('other log');
   if (isTable(named) && named['sha256'] !== policy.sha256) return state('other policy');
   const before = entries.filter((one) => one.buildId === entry.buildId && one.index < outcome.log.size);
   const again = redecide(policy, before, entry.buildId)?.decision;

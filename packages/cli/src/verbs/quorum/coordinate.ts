@@ -29,6 +29,7 @@ export function quorumOpen(what: string, options: RoundOptions & { readonly minu
       build_id: place.id,
       round: number,
       policy: { version: place.policy.version, sha256: place.policy.sha256 },
+      log: place.home.origin,
       commit_by: new Date((context.now() + minutes * 60) * 1000).toISOString().replace(/\.\d+Z$/, 'Z'),
       roster: builders.map((one) => ({
         builder: one.name,

@@ -17,13 +17,14 @@ import { decideQuorum } from '@lockstep/protocol/quorum/decide';
 import type { Decision } from '@lockstep/protocol/quorum/decision';
 import { redecide } from '@lockstep/protocol/quorum/redecide';
 import { openEvidence } from '@lockstep/protocol/verdict/evidence';
-import { toEntry } from '@lockstep/protocol/verdict/verify-release';
+import { INCOMPLETE_NOTE, toEntry } from '@lockstep/protocol/verdict/verify-release';
 import { entriesAbout } from '@lockstep/log/watch/entries-about';
 import { EXIT } from '../../exit-code.ts';
 import { openPolicyLog } from '../../policy-log.ts';
 import { readDefinition, readProject } from '../../project.ts';
 import { readNamedFile } from '../../read-file.ts';
 import { type CommonOptions, runVerb } from '../../session.ts';
+import { harmlessLine } from '../../show/harmless.ts';
 import { policyFrom } from '../policy/explain.ts';
 
 export interface QuorumOptions extends CommonOptions {
@@ -41,7 +42,8 @@ export function quorumExplain(what: string, statements: readonly string[], optio
         : statements.some((path) => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true || path.endsWith('.sigstore.json'))
           ? fromBundles(policy, statements, buildIdOf(what))
           : fromStatements(policy, definitionOf(what), statements);
-    print(describe(decision).join('\n'), decisionData(decision));
+    const partial = options.log === undefined && decision.round !== null ? [`note: ${INCOMPLETE_NOTE}`] : [];
+    print([...describe(decision), ...partial].join('\n'), decisionData(decision));
     return exitOf(decision);
   });
 }
@@ -75,7 +77,7 @@ async function fromLog(policy: Policy, where: string, id: string): Promise<Decis
 }
 
 function fromBundles(policy: Policy, paths: readonly string[], id: string): Decision {
-  const files = paths.flatMap((path) => (statSync(path).isDirectory() ? bundlesIn(path) : [path]));
+  const files = paths.flatMap((path) => (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true ? bundlesIn(path) : [path]));
   const evidence = openEvidence(
     files.map((file) => ({ name: file, bytes: readNamedFile(file) })),
     policy,
@@ -97,6 +99,8 @@ function fromBundles(policy: Policy, paths: readonly string[], id: string): Deci
 }
 
 export function bundlesIn(folder: string): string[] {
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true)
+    throw new LockstepError('FILE_NOT_FOUND', `${folder} is no folder`, 'Name a folder of bundles (*.sigstore.json).');
   return readdirSync(folder)
     .filter((name) => name.endsWith('.sigstore.json'))
     .sort()
@@ -139,7 +143,12 @@ function fromStatements(policy: Policy, definition: Definition, files: readonly 
   return decideQuorum({ policy, definition, claims, round: null, votes: [], alreadyPublic: false });
 }
 
+/** Each line is one: names and reasons are foreign, and could add lines of their own. */
 export function describe(decision: Decision): string[] {
+  return linesOf(decision).map(harmlessLine);
+}
+
+function linesOf(decision: Decision): string[] {
   const short = (digest: string | null): string => (digest === null ? '-' : digest.slice(0, 16));
   const width = Math.max(...decision.builders.map((one) => one.name.length));
   return [
