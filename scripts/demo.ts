@@ -4,7 +4,17 @@
  * a witnessed log and a quorum (demo-quorum.ts).
  */
 import { spawnSync } from 'node:child_process';
-import { appendFileSync, copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { quorumDemo } from './demo-quorum.ts';
 
@@ -52,6 +62,27 @@ function distribution(): string {
   return /^ID=["']?([a-z]+)/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1] ?? 'debian';
 }
 
+/** In the environment of this machine, which is quick to try things out in, and never for a release. */
+function leakyProject(path: string): void {
+  mkdirSync(path);
+  writeFileSync(
+    `${path}/lockstep.toml`,
+    [
+      'name = "leaky"',
+      'version = "1"',
+      '[source]',
+      'ref = "."',
+      '[environment]',
+      'kind = "host"',
+      '[build]',
+      'steps = ["date +%Y > version.txt"]',
+      '[[outputs]]',
+      'files = "version.txt"',
+      '',
+    ].join('\n'),
+  );
+}
+
 async function demo(): Promise<void> {
   const project = `${folder}/cjson`;
   heading('1. A manifest for a real package: cJSON, from the source package of the archive');
@@ -62,10 +93,12 @@ async function demo(): Promise<void> {
   lockstep(['lock', project]);
 
   heading('3. One sealed build: no network, no host files, everything that differs from machine to machine fixed');
-  lockstep(['build', project, '--fresh']);
+  lockstep(['build', project]);
 
-  heading('4. Built again: twice the same way, then with another clock, directory order, kernel, user, path, …');
-  lockstep(['build', project, '--vary']);
+  heading('4. Another project that writes the year into its output: varied in sixteen ways, and the cause is named');
+  leakyProject(`${folder}/leaky`);
+  lockstep(['lock', `${folder}/leaky`, '-q']);
+  lockstep(['build', `${folder}/leaky`, '--vary', '-q'], 4);
 
   heading('5. Rebuilt from the attestation alone, and compared bit by bit with what the archive ships');
   const out = `${project}/lockstep-out`;

@@ -3,11 +3,13 @@ import { basename, dirname } from 'node:path';
 import { formatBundle } from '@lockstep/protocol/bundle/bundle';
 import { toUtf8 } from '@lockstep/protocol/bytes/utf8';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
+import { OPENING, type Opening } from '@lockstep/protocol/commitment/documents';
+import { readDocument } from '@lockstep/protocol/dsse/document';
 import { readClaim } from '@lockstep/protocol/quorum/claim';
 import { IN_TOTO_PAYLOAD } from '@lockstep/protocol/dsse/envelope';
 import { type ReleaseVerdict, type TrustedPolicy, verifyRelease, type ReleaseInput } from '@lockstep/protocol/verdict/verify-release';
 import { makeBundle } from '@lockstep/log/watch/make-bundle';
-import { entriesAbout } from '@lockstep/log/watch/entries-about';
+import { type AboutBuild, entriesAbout } from '@lockstep/log/watch/entries-about';
 import type { Policy } from '@lockstep/protocol/policy/policy';
 import type { NamedBundle } from '@lockstep/protocol/verdict/evidence';
 import { folderCells } from '@lockstep/store/cells';
@@ -91,7 +93,10 @@ async function bundlesAbout(policy: Policy, where: string, sha256: string): Prom
   const counting = new Set<string>(
     [...policy.builders, ...policy.coordinators, ...(policy.arbiters?.members ?? [])].map((one) => one.key.id),
   );
-  const all = (await entriesAbout(source, view, null)).filter((entry) => counting.has(entry.signer));
+  const entries = await entriesAbout(source, view, null);
+  // Who was on a roster takes part in its round, also when the policy no longer lists them.
+  for (const { roster } of openingsBy(policy, entries)) for (const { key: member } of roster) counting.add(member);
+  const all = entries.filter((entry) => counting.has(entry.signer));
   const ids = new Set(
     all
       .filter((entry) => entry.payloadType === IN_TOTO_PAYLOAD)
@@ -105,4 +110,17 @@ async function bundlesAbout(policy: Policy, where: string, sha256: string): Prom
       bytes: toUtf8(formatBundle(await makeBundle(source, key, view, entry.index))),
     })),
   );
+}
+
+function openingsBy(policy: Policy, entries: readonly AboutBuild[]): Opening[] {
+  return entries.flatMap((entry) => {
+    if (!policy.coordinators.some((one) => one.key.id === entry.signer)) return [];
+    try {
+      return readDocument(OPENING, entry.payloadType, entry.payload) ?? [];
+    } catch (error) {
+      // A broken opening opens nothing.
+      if (error instanceof LockstepError) return [];
+      throw error;
+    }
+  });
 }

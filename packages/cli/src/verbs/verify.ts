@@ -35,11 +35,12 @@ async function run(file: string, options: VerifyOptions): Promise<number> {
       'Nothing was given to trust',
       'Give --key KEY.pem (the builder prints it with "lockstep key"), or --root ROOT.json with --policy FOLDER.',
     );
-  if (options.log !== undefined || options.evidence !== undefined)
+  const foreign = (['log', 'evidence', 'package'] as const).find((name) => options[name] !== undefined);
+  if (foreign !== undefined)
     throw new LockstepError(
       'USAGE',
-      '--log and --evidence say nothing about one builder’s key',
-      'Give --root and --policy with them, or leave them out.',
+      `--${foreign} says nothing about one builder’s key`,
+      'Give --root and --policy with it, or leave it out.',
     );
   const attestation = options.attestation ?? findAttestation(file);
   requireFile(attestation);

@@ -22,14 +22,14 @@ export interface ResolvedStatement {
 
 /** What an entry is about, read from beside the tiles; null when it is not there, or is other bytes: then it is opaque. */
 export async function resolveStatement(source: LogSource, entry: LogEntry): Promise<ResolvedStatement | null> {
-  const bytes = await readOrNull(source, statementPath(entry.digest));
+  const bytes = await readStatement(source, statementPath(entry.digest));
   if (bytes === null || createHash('sha256').update(bytes).digest('hex') !== entry.digest) return null;
   const parsed = parsePae(bytes);
   return parsed === null ? null : { ...parsed, signed: bytes };
 }
 
 /** One file that is too large makes its entry opaque, and no more: a stranger may have had it logged. */
-async function readOrNull(source: LogSource, path: string): Promise<Uint8Array | null> {
+export async function readStatement(source: LogSource, path: string): Promise<Uint8Array | null> {
   try {
     return await source.read(path, MAX_STATEMENT_BYTES);
   } catch (error) {

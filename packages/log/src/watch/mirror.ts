@@ -9,10 +9,11 @@ import { EMPTY_TREE, rootOf } from '@lockstep/protocol/merkle/growing-tree';
 import { hashesAtLevel, newTiles, TILE_WIDTH, tilePath } from '@lockstep/protocol/merkle/tile';
 import type { VerifierKey } from '@lockstep/protocol/note/verifier-key';
 import { createDurably, writeDurably } from '@lockstep/store/durable';
-import { folderSource, type LogSource, MAX_BUNDLE_BYTES, MAX_STATEMENT_BYTES, MAX_TILE_BYTES } from '../source/log-source.ts';
+import { folderSource, type LogSource, MAX_BUNDLE_BYTES, MAX_TILE_BYTES } from '../source/log-source.ts';
 import { replay } from '../source/replay.ts';
 import { requireConsistent } from '../source/tree-reader.ts';
 import { viewLog } from './log-view.ts';
+import { readStatement } from './make-bundle.ts';
 import { sha256Hex } from '@lockstep/protocol/digest/digest';
 
 export interface MirrorReport {
@@ -46,7 +47,7 @@ export async function mirrorLog(source: LogSource, key: VerifierKey, folder: str
   });
   for (const path of digests) {
     if (existsSync(`${folder}/${path}`)) continue;
-    const bytes = await source.read(path, MAX_STATEMENT_BYTES);
+    const bytes = await readStatement(source, path);
     if (bytes === null || path.slice('statement/'.length).replace('/', '') !== sha256Hex(bytes)) opaque.push(path);
     else put(folder, path, bytes);
   }

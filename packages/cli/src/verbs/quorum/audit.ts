@@ -57,9 +57,9 @@ function audit(policy: Policy, entries: readonly AboutBuild[], entry: AboutBuild
   const result = typeof told['result'] === 'string' ? told['result'] : 'unreadable';
   const state = (value: Audited['state']): Audited => ({ index: entry.index, buildId: entry.buildId, result, state: value });
   if (!policy.coordinators.some((one) => one.key.id === entry.signer)) return state('not by a coordinator');
+  if (outcome !== null && outcome.log.origin !== origin) return state('other log');
   // It cannot have been decided from entries that came after it.
   if (outcome === null || outcome.log.size > entry.index) return state('DIFFERENT');
-  if (outcome.log.origin !== origin) return state('other log');
   if (isTable(named) && named['sha256'] !== policy.sha256) return state('other policy');
   const before = entries.filter((one) => one.buildId === entry.buildId && one.index < outcome.log.size);
   const again = redecide(policy, before, entry.buildId)?.decision;
