@@ -16,6 +16,7 @@ import { SampleRound } from '@lockstep/protocol/quorum/samples';
 import { ROOT_KEYS, rootJson, signed } from '@lockstep/protocol/tuf/samples';
 import { rolldown } from 'rolldown';
 import { ROOT, temporaryFolder } from './lockstep.ts';
+import { resultOfPage } from './in-chromium.ts';
 import { answerAll, type ProofQuestion, type Question, type Questions, timeInclusion } from './proof-answers.ts';
 
 const base64 = (bytes: Uint8Array | string): string => Buffer.from(bytes).toString('base64');
@@ -132,26 +133,7 @@ test('protocol in chromium says the same of notes, checkpoints, bundles, proofs,
     `${work}/page.html`,
     '<!doctype html><meta charset="utf-8"><pre id="result"></pre><script src="proofs.js"></script><script src="run.js"></script>',
   );
-  const run = spawnSync(
-    'chromium',
-    [
-      '--headless',
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-      `--user-data-dir=${work}/profile`,
-      '--dump-dom',
-      `file://${work}/page.html`,
-    ],
-    { encoding: 'utf8', timeout: 60_000, maxBuffer: 64 << 20 },
-  );
-  const encoded = /<pre id="result">([^<]+)<\/pre>/.exec(run.stdout)?.[1];
-  assert.ok(encoded !== undefined, `no result: ${run.stdout.slice(0, 500)} ${run.stderr.slice(-500)}`);
-  const there = JSON.parse(Buffer.from(encoded, 'base64').toString()) as { answers: string[]; milliseconds: number | null };
+  const there = resultOfPage(work) as { answers: string[]; milliseconds: number | null };
   assert.deepEqual(there.answers, here);
   assert.ok(there.milliseconds !== null && there.milliseconds > 0);
   t.diagnostic(

@@ -5,6 +5,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { rolldown } from 'rolldown';
 import { build, lockstep, project, ROOT, temporaryFolder } from './lockstep.ts';
+import { resultOfPage } from './in-chromium.ts';
 
 const ENTRY = `
 import { fromBase64 } from '@lockstep/protocol/bytes/base64';
@@ -59,26 +60,7 @@ test('verifyArtifact in chromium gives the same verdicts as in Node', async (t) 
   assert.doesNotMatch(script, /TOML/, 'a verifier needs no TOML parser');
   const page = `<!doctype html><meta charset="utf-8"><pre id="result"></pre><script>${script.replaceAll('</script', '<\\/script')}</script><script>document.getElementById('result').textContent = btoa(unescape(encodeURIComponent(JSON.stringify(verifyAll(${JSON.stringify(cases)})))))</script>`;
   writeFileSync(`${work}/page.html`, page);
-  const run = spawnSync(
-    'chromium',
-    [
-      '--headless',
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-      `--user-data-dir=${work}/profile`,
-      '--dump-dom',
-      `file://${work}/page.html`,
-    ],
-    { encoding: 'utf8', timeout: 60_000 },
-  );
-  const encoded = /<pre id="result">([^<]+)<\/pre>/.exec(run.stdout)?.[1];
-  assert.ok(encoded !== undefined, `no result: ${run.stdout.slice(0, 500)} ${run.stderr.slice(-500)}`);
-  const inBrowser: unknown = JSON.parse(Buffer.from(encoded, 'base64').toString());
+  const inBrowser = resultOfPage(work);
 
   const { verifyArtifact } = await import('@lockstep/protocol/verdict/verify');
   const { publicKeyFromPem } = await import('@lockstep/protocol/key/p256');
