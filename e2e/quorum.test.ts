@@ -91,6 +91,8 @@ test('three builders agree; an observer without an account decides the same to t
     observer,
   );
   assert.match(refused.stdout, /✘ subject/);
+  const unknown = ended(['verify', tampered, '--root', farm.rootFile, '--policy', `${farm.root}/trust`, '--log', mirror], 6, observer);
+  assert.match(unknown.stdout, /✘ subject +FAIL: no statement in .* has the SHA-256/);
 });
 
 test('a build that leaks the year is disputed, the clock is among the suspects, and compare names it', async () => {

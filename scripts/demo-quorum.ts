@@ -73,16 +73,8 @@ export async function quorumDemo(tools: DemoTools, project: string, deb: string)
     heading('11. An observer, without an account: a mirror, the same decision to the letter, and the file verified by the policy');
     lockstep(['log', 'mirror', `${folder}/log/public`, `${folder}/mirror`, '--key', logKey]);
     lockstep(['quorum', 'audit', ...trust, '--log', `${folder}/mirror`]);
-    lockstep([
-      'verify',
-      `${folder}/out-anna/${attested}`,
-      '--root',
-      `${folder}/trust/repository/metadata/1.root.json`,
-      '--policy',
-      `${folder}/trust`,
-      '--log',
-      `${folder}/mirror`,
-    ]);
+    const verify = ['verify', `${folder}/out-anna/${attested}`, ...trust, '--log', `${folder}/mirror`];
+    lockstep(verify);
 
     heading('12. One builder lies: other bytes under its own signature. Two of three still agree, and it is held all the same');
     lie(tools, attestation('cem'), attested);
@@ -93,19 +85,7 @@ export async function quorumDemo(tools: DemoTools, project: string, deb: string)
     lockstep(['quorum', 'decide', project, ...trust, ...log], 4);
     lockstep(['compare', attestation('anna'), liar, '--no-build'], 4);
     lockstep(['log', 'mirror', `${folder}/log/public`, `${folder}/mirror`, '--key', logKey]);
-    lockstep(
-      [
-        'verify',
-        `${folder}/out-anna/${attested}`,
-        '--root',
-        `${folder}/trust/repository/metadata/1.root.json`,
-        '--policy',
-        `${folder}/trust`,
-        '--log',
-        `${folder}/mirror`,
-      ],
-      6,
-    );
+    lockstep(verify, 6);
   } finally {
     witness.kill('SIGTERM');
   }

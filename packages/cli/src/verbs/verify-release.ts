@@ -11,7 +11,6 @@ import { type ReleaseVerdict, type TrustedPolicy, verifyRelease, type ReleaseInp
 import { makeBundle } from '@lockstep/log/watch/make-bundle';
 import { type AboutBuild, entriesAbout } from '@lockstep/log/watch/entries-about';
 import type { Policy } from '@lockstep/protocol/policy/policy';
-import type { NamedBundle } from '@lockstep/protocol/verdict/evidence';
 import { folderCells } from '@lockstep/store/cells';
 import { sha256File } from '@lockstep/store/digests';
 import { defaultStorePath } from '@lockstep/store/store';
@@ -87,7 +86,7 @@ async function fromLog({ policy }: TrustedPolicy, where: string, sha256: string)
   }
 }
 
-async function bundlesAbout(policy: Policy, where: string, sha256: string): Promise<readonly NamedBundle[]> {
+async function bundlesAbout(policy: Policy, where: string, sha256: string): Promise<ReleaseInput['bundles']> {
   const { source, key, view } = await openPolicyLog(policy, where);
   // What strangers had logged says nothing by this policy, and may be made to be slow to look at.
   const counting = new Set<string>(
@@ -104,6 +103,7 @@ async function bundlesAbout(policy: Policy, where: string, sha256: string): Prom
       .map((entry) => entry.buildId),
   );
   const about = all.filter((entry) => ids.has(entry.buildId));
+  if (about.length === 0) return { step: 'subject', problem: `no statement in ${source.name} has the SHA-256 of the file (${sha256})` };
   return Promise.all(
     about.map(async (entry) => ({
       name: `entry ${entry.index}`,
