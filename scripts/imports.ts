@@ -20,10 +20,16 @@ export const IMPORT_TABLE: Readonly<Record<string, Rule>> = {
     node: false,
   },
   silo: { workspaces: [], packages: [], node: true },
-  store: { workspaces: ['protocol'], packages: [], node: true },
+  store: { workspaces: ['protocol'], packages: ['@aws-sdk/client-s3', '@google-cloud/storage'], node: true },
   log: { workspaces: ['protocol', 'store'], packages: ['@noble/post-quantum'], node: true },
-  builder: { workspaces: ['protocol', 'store'], packages: ['smol-toml'], node: true },
-  cli: { workspaces: ['protocol', 'store', 'log', 'builder'], packages: ['commander'], node: true },
+  builder: { workspaces: ['protocol', 'store', 'api'], packages: ['smol-toml'], node: true },
+  api: { workspaces: ['protocol'], packages: ['zod'], node: true },
+  'control-plane': {
+    workspaces: ['protocol', 'store', 'api'],
+    packages: ['@hono/node-server', '@peculiar/x509', 'hono', 'jose', 'kysely', 'pg', 'prom-client', 'reflect-metadata', 'zod'],
+    node: true,
+  },
+  cli: { workspaces: ['protocol', 'store', 'log', 'builder', 'api', 'control-plane'], packages: ['commander', 'smol-toml'], node: true },
 };
 
 /** Names that say nothing of what is inside. */
@@ -61,7 +67,7 @@ function problemOf(file: string, owner: string, rule: Rule, specifier: string): 
   if (specifier.startsWith('node:'))
     return rule.node ? [] : [`${file}: imports ${specifier}, but ${owner} runs in a browser. Take what it needs as an argument.`];
   if (specifier.startsWith('.'))
-    return /(?:\.\.\/){3,}(?:silo|store|log|builder|cli|protocol)\//.test(specifier)
+    return /(?:\.\.\/){3,}(?:silo|store|log|builder|cli|protocol|api|control-plane)\//.test(specifier)
       ? [`${file}: reaches into another package by path (${specifier}). Import it by its name.`]
       : [];
   const workspace = /^@lockstep\/([^/]+)/.exec(specifier)?.[1];
