@@ -1,7 +1,7 @@
 /** Writes that are on the disk when they return: temporary file, fsync, rename, fsync of the folder. */
-import { randomBytes } from 'node:crypto';
 import { closeSync, constants, fsyncSync, linkSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { ownerTag } from './owner.ts';
 
 export function syncFolder(path: string): void {
   const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
@@ -13,7 +13,7 @@ export function syncFolder(path: string): void {
 }
 
 export function temporaryName(path: string): string {
-  return `${path}.${process.pid}-${randomBytes(6).toString('hex')}.part`;
+  return `${path}.${ownerTag()}.part`;
 }
 
 /** Replace `path` with `bytes`, whole or not at all. */

@@ -1,9 +1,8 @@
 /** One holder at a time, across processes: a lock file that only one can make. A lock whose owner is dead is broken. */
-import { randomBytes } from 'node:crypto';
 import { readFileSync, rmSync } from 'node:fs';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { createDurably } from './durable.ts';
-import { isAlive } from './owner.ts';
+import { ownerLives, ownerTag } from './owner.ts';
 
 /** Longest wait for another holder, in milliseconds. */
 const PATIENCE = 5000;
@@ -11,11 +10,11 @@ const PATIENCE = 5000;
 /** @throws LockstepError STORE_BUSY */
 export function withLock<T>(lock: string, act: () => T): T {
   const until = Date.now() + PATIENCE;
-  while (!createDurably(lock, `${process.pid}-${randomBytes(6).toString('hex')}`)) {
+  while (!createDurably(lock, ownerTag())) {
     const held = readIfThere(lock);
-    const owner = Number.parseInt(held ?? '0', 10);
-    if (held !== null && owner > 0 && !isAlive(owner)) breakLock(lock, held);
-    else if (Date.now() > until) throw new LockstepError('STORE_BUSY', `Process ${owner} holds ${lock}`, 'Wait for it, or end it.');
+    if (held !== null && ownerLives(held) === false) breakLock(lock, held);
+    else if (Date.now() > until)
+      throw new LockstepError('STORE_BUSY', `Process ${Number.parseInt(held ?? '0', 10)} holds ${lock}`, 'Wait for it, or end it.');
     else Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
   }
   try {

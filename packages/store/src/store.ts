@@ -1,11 +1,10 @@
 /** One folder with all that a builder keeps: blobs, cells, prepared environments, scratches of running builds. */
-import { randomBytes } from 'node:crypto';
 import { accessSync, chmodSync, constants, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { type Blobs, folderBlobs } from './folder-blobs.ts';
 import { type Cells, folderCells } from './cells.ts';
-import { isAlive } from './owner.ts';
+import { ownerLives, ownerTag } from './owner.ts';
 import { sweepParts } from './sweep.ts';
 
 export interface Store {
@@ -48,7 +47,7 @@ export function openStore(root: string): Store {
     environments: `${root}/environments`,
     keys: `${root}/keys`,
     newScratch() {
-      const path = `${root}/scratch/${process.pid}-${randomBytes(6).toString('hex')}`;
+      const path = `${root}/scratch/${ownerTag()}`;
       mkdirSync(`${path}/inputs`, { recursive: true });
       return path;
     },
@@ -59,7 +58,15 @@ export function openStore(root: string): Store {
 /** Scratches of processes that are gone. */
 function sweep(folder: string): void {
   for (const name of readdirSync(folder)) {
-    const pid = Number(/^(\d+)-/.exec(name)?.[1] ?? 'NaN');
-    if (Number.isInteger(pid) && !isAlive(pid)) rmSync(`${folder}/${name}`, { recursive: true, force: true });
+    if (ownerLives(name) === false) removeIfPossible(`${folder}/${name}`);
+  }
+}
+
+/** What dies with it may still write for a moment: then the next sweep has it. */
+function removeIfPossible(path: string): void {
+  try {
+    rmSync(path, { recursive: true, force: true, maxRetries: 3, retryDelay: 50 });
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && (error.code === 'ENOTEMPTY' || error.code === 'EBUSY'))) throw error;
   }
 }
