@@ -40,7 +40,7 @@ const decode = table({
   name: phrase,
   version: integer(1, 1_000_000_000),
   expires: tufTime,
-  builders: list(worker, 200, 1),
+  builders: list(worker, 2000, 1),
   checkers: optional(list(worker, 200), []),
   coordinators: optional(list(person, 20), []),
   arbiters: optional(nullable(table({ threshold: integer(2, 100), members: list(person, 100, 2) })), null),
