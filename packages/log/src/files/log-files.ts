@@ -12,8 +12,9 @@ import { sweepParts } from '@lockstep/store/sweep';
 import { withLock } from '@lockstep/store/lock-file';
 
 export interface LogFiles {
+  /** Whether a file is on the disk already when `write` returns; where not, `flush` is what makes it so. */
+  readonly durable: boolean;
   read(path: string): Promise<Uint8Array | null>;
-  /** Not yet on the disk when it returns. */
   write(path: string, bytes: Uint8Array): Promise<void>;
   /** Durable. Replaces the file if `accept` says so of what is there; one caller at a time. */
   replaceIf(path: string, bytes: Uint8Array, accept: (present: Uint8Array | null) => boolean): Promise<boolean>;
@@ -34,6 +35,7 @@ export function folderFiles(root: string, locks: string): LogFiles {
   };
   const read = (path: string): Uint8Array | null => readIfPresent(`${root}/${path}`);
   return {
+    durable: false,
     read: (path) => Promise.resolve(read(path)),
     write(path, bytes) {
       ensure(`${root}/${path}`);

@@ -25,6 +25,9 @@ export interface WitnessAnswer {
   readonly error: string | null;
 }
 
+/** The last that was published, and the next. */
+const REMEMBERED_NOTES = 4;
+
 /** @throws LockstepError WITNESSES_MISSING */
 export async function publishCheckpoint(home: LogHome, state: SequencedState, client: WitnessClient | null): Promise<string> {
   const present = await publishedEnough(home, state);
@@ -74,8 +77,15 @@ function witnessesOf(policy: WitnessPolicy, opened: OpenedCheckpoint): Set<strin
 
 /** @throws LockstepError LOG_CORRUPT */
 function openNote(home: LogHome, bytes: Uint8Array): OpenedCheckpoint {
+  // The same note is looked at before and after it is published; its signatures are checked once.
+  const text = Buffer.from(bytes).toString('latin1');
+  const known = home.opened.get(text);
+  if (known !== undefined) return known;
   try {
-    return openLogCheckpoint(bytes, home.key, home.witnesses?.witnesses.map((one) => one.key) ?? []);
+    const opened = openLogCheckpoint(bytes, home.key, home.witnesses?.witnesses.map((one) => one.key) ?? []);
+    if (home.opened.size >= REMEMBERED_NOTES) home.opened.clear();
+    home.opened.set(text, opened);
+    return opened;
   } catch (error) {
     throw new LockstepError(
       'LOG_CORRUPT',

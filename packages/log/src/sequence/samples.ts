@@ -75,11 +75,13 @@ export function memoryHome(disk: Disk, { around = (_, effect) => effect(), pause
   };
   return {
     root: '/nowhere',
+    opened: new Map(),
     origin: ORIGIN,
     key: LOG_KEY,
     signer: SIGNER,
     witnesses: witnessPolicy === undefined ? null : parseWitnessPolicy(witnessPolicy, 'policy'),
     files: {
+      durable: false,
       read: (path) => step(`files.read ${path}`, () => disk.files.get(path) ?? null),
       write: (path, bytes) => step(`files.write ${path}`, () => void disk.files.set(path, Uint8Array.from(bytes))),
       replaceIf: (path, bytes, accept) =>
@@ -108,16 +110,14 @@ export function memoryHome(disk: Disk, { around = (_, effect) => effect(), pause
       remove: (digest) => step('staging.remove', () => void disk.staged.delete(digest)),
     },
     cells: {
-      get: (name) => around('cells.get', () => disk.cells.get(name) ?? null),
+      get: (name) => step('cells.get', () => disk.cells.get(name) ?? null),
       swap: (name, expected, next) =>
-        around('cells.swap', () => {
+        step('cells.swap', () => {
           if ((disk.cells.get(name) ?? null) !== expected) return false;
           disk.cells.set(name, next);
           disk.swapped.push((JSON.parse(next) as { note: string }).note);
           return true;
         }),
-      names: () => [...disk.cells.keys()],
-      remove: (name) => void disk.cells.delete(name),
     },
     source: {
       name: 'memory',
@@ -230,4 +230,15 @@ export function requireSound(disk: Disk, acknowledged: ReadonlyMap<string, numbe
       assert.equal(root, rootOfEntries(reading.entries.slice(0, size)), `${size} is a beginning of ${reading.size}`);
   }
   return reading;
+}
+
+/** mulberry32: what went wrong can be made to go wrong again. */
+export function random(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
+  };
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Acknowledged, copyDisk, type Disk, document, emptyDisk, labels, memoryHome, nextTurn, requireSound } from './samples.ts';
+import { type Place, PLACES } from './object-samples.ts';
+import { Acknowledged, copyDisk, type Disk, document, emptyDisk, labels, nextTurn, requireSound } from './samples.ts';
 import { openSequencer, type Sequencer } from './sequencer.ts';
 
 class Killed extends Error {}
@@ -35,10 +36,17 @@ async function appendGroups(groups: Groups, sequencer: Sequencer, acknowledged: 
 }
 
 /** @returns the step at which the process was killed; null when it came to its end before. What a dead process says does not count. */
-async function runUntilKilled(groups: Groups, disk: Disk, n: number, mode: Mode, acknowledged: Acknowledged): Promise<string | null> {
+async function runUntilKilled(
+  { home }: Place,
+  groups: Groups,
+  disk: Disk,
+  n: number,
+  mode: Mode,
+  acknowledged: Acknowledged,
+): Promise<string | null> {
   const kill = killAt(n, mode);
   try {
-    await appendGroups(groups, await openSequencer(memoryHome(disk, kill), null), acknowledged);
+    await appendGroups(groups, await openSequencer(home(disk, kill), null), acknowledged);
   } catch (error) {
     if (kill.at() === null || error instanceof assert.AssertionError) throw error;
   }
@@ -47,11 +55,11 @@ async function runUntilKilled(groups: Groups, disk: Disk, n: number, mode: Mode,
 }
 
 /** @returns the step at which it was killed; null when the run was over before */
-async function killedRun(groups: Groups, start: Disk, n: number, mode: Mode): Promise<string | null> {
+async function killedRun(place: Place, groups: Groups, start: Disk, n: number, mode: Mode): Promise<string | null> {
   const disk = copyDisk(start);
   const acknowledged = new Acknowledged(disk);
-  const at = await runUntilKilled(groups, disk, n, mode, acknowledged);
-  const again = await openSequencer(memoryHome(disk), null);
+  const at = await runUntilKilled(place, groups, disk, n, mode, acknowledged);
+  const again = await openSequencer(place.home(disk), null);
   // The client's answers were lost: everything is submitted again, twice, and in another order.
   const all = groups.flat().reverse();
   await Promise.all([...all, ...all].map((label) => acknowledged.append(again, label)));
@@ -64,41 +72,43 @@ async function killedRun(groups: Groups, start: Disk, n: number, mode: Mode): Pr
   return at;
 }
 
-async function killEverywhere(groups: Groups, start: Disk): Promise<void> {
+/** @param every one step of so many, others before its effect than after it */
+async function killEverywhere(place: Place, groups: Groups, start: Disk, every = 1): Promise<void> {
   for (const mode of ['before its effect', 'after its effect'] as const) {
     const killed = new Set<string>();
-    for (let n = 0; ; n++) {
-      const at = await killedRun(groups, start, n, mode).catch((error: unknown) => {
+    for (let n = mode === 'after its effect' ? every >> 1 : 0; ; n += every) {
+      const at = await killedRun(place, groups, start, n, mode).catch((error: unknown) => {
         throw new Error(`killed at step ${n}, ${mode}`, { cause: error });
       });
       if (at === null) break;
       killed.add(at.split(' ')[0] ?? '');
     }
-    for (const step of ['staging.put', 'cells.swap', 'files.write', 'files.replaceIf', 'files.flush', 'staging.get', 'staging.remove'])
-      assert.ok(killed.has(step), `${step} was among the steps`);
+    if (every === 1) for (const step of place.steps) assert.ok(killed.has(step), `${step} was among the steps`);
   }
 }
 
-test('a sequencer of a new log that is killed at any step, before or after its effect, loses nothing and never forks', async () => {
-  await killEverywhere(GROUPS, emptyDisk());
-});
+for (const place of PLACES) {
+  test(`a sequencer of a new log that is killed at any step, before or after its effect, loses nothing and never forks (${place.where})`, async () => {
+    await killEverywhere(place, GROUPS, emptyDisk());
+  });
 
-test('a sequencer that is killed at any step while a tile becomes full loses nothing and never forks', async () => {
-  const start = emptyDisk();
-  const sequencer = await openSequencer(memoryHome(start), null);
-  await Promise.all(labels('old', 254).map((label) => sequencer.append(document(label))));
-  await sequencer.close();
-  await killEverywhere([labels('a', 3), ['b']], start);
-});
+  test(`a sequencer that is killed at any step while a tile becomes full loses nothing and never forks (${place.where})`, async () => {
+    const start = emptyDisk();
+    const sequencer = await openSequencer(place.home(start), null);
+    await Promise.all(labels('old', 254).map((label) => sequencer.append(document(label))));
+    await sequencer.close();
+    await killEverywhere(place, [labels('a', 3), ['b']], start, place.sample);
+  });
 
-test('a sequencer that is killed again while it recovers loses nothing', async () => {
-  for (const first of [8, 11, 14, 20, 26, 33])
-    for (let second = 0; second < 12; second++) {
-      const disk = emptyDisk();
-      const acknowledged = new Acknowledged(disk);
-      for (const n of [first, second]) await runUntilKilled(GROUPS, disk, n, 'after its effect', acknowledged);
-      const again = await openSequencer(memoryHome(disk), null);
-      for (const label of GROUPS.flat()) await acknowledged.append(again, label);
-      assert.equal(requireSound(disk, acknowledged.indexes).size, GROUPS.flat().length);
-    }
-});
+  test(`a sequencer that is killed again while it recovers loses nothing (${place.where})`, async () => {
+    for (const first of [8, 11, 14, 20, 26, 33])
+      for (let second = 0; second < 12; second += place.sample) {
+        const disk = emptyDisk();
+        const acknowledged = new Acknowledged(disk);
+        for (const n of [first, second]) await runUntilKilled(place, GROUPS, disk, n, 'after its effect', acknowledged);
+        const again = await openSequencer(place.home(disk), null);
+        for (const label of GROUPS.flat()) await acknowledged.append(again, label);
+        assert.equal(requireSound(disk, acknowledged.indexes).size, GROUPS.flat().length);
+      }
+  });
+}

@@ -17,10 +17,11 @@ import { formatNote } from '@lockstep/protocol/note/note';
 import { toUtf8 } from '@lockstep/protocol/bytes/utf8';
 import { readEntries } from '../source/tree-reader.ts';
 import { replay } from '../source/replay.ts';
+import { eachAtMost, FILES_AT_ONCE } from '../files/each-at-most.ts';
 import type { LogHome } from './log-home.ts';
 import { publishCheckpoint, refuseRollBack, seenElsewhere, type WitnessClient } from './publish.ts';
 import { formatState, parseState, type SequencedState, STATE_CELL } from './sequenced-state.ts';
-import { applyStaged, PREVIOUS, removeFlushed } from './staged-chain.ts';
+import { applyStaged, PREVIOUS, removeDurable, removeFlushed } from './staged-chain.ts';
 import type { CheckedSubmission } from './submission.ts';
 
 export interface Sequencer {
@@ -172,7 +173,7 @@ function takeGroup(waiting: Waiting[]): Waiting[] {
 
 /** Reads what was decided, writes the public files that it implies, and replays from where `from` stood. */
 async function load(home: LogHome, from: Known, remember: (hash: TreeHash, index: number) => void): Promise<Known> {
-  const cell = home.cells.get(STATE_CELL);
+  const cell = await home.cells.get(STATE_CELL);
   if (cell === null) {
     if (from.state !== null || (await home.files.read('checkpoint')) !== null)
       throw new LockstepError(
@@ -191,10 +192,10 @@ async function load(home: LogHome, from: Known, remember: (hash: TreeHash, index
     read.push({ hash, index });
     if (read.length > 2 * REMEMBERED) read = read.slice(-REMEMBERED);
   });
-  // Only now are they known to be in the tree.
-  for (const { hash, index } of read) remember(hash, index);
   const width = edge.size % TILE_WIDTH;
   const partial = width === 0 ? [] : await readEntries(home.source, { level: 'entries', index: Math.floor(edge.size / TILE_WIDTH), width });
+  // Only now are they known to be in the tree, and this process to stand where it covers them.
+  for (const { hash, index } of read) remember(hash, index);
   return { cell, state, edge, partial };
 }
 
@@ -212,6 +213,11 @@ async function sequence(
     for (const key of group.keys()) {
       const index = remembered.get(key);
       if (index !== undefined) indexes.set(key, index);
+    }
+    // Remembered by a recovery that came to nothing in the end: what is published next has to cover it.
+    if (Math.max(-1, ...indexes.values()) >= known.edge.size) {
+      known = await load(home, known, remember);
+      continue;
     }
     const added = [...group].filter(([key]) => !indexes.has(key)).map(([, submission]) => submission);
     if (added.length === 0) return { known, indexes };
@@ -250,8 +256,12 @@ async function commit(home: LogHome, known: Known, added: readonly CheckedSubmis
   const note = signCheckpoint(home, checkpoint);
   const cell = formatState(note, staged);
   // What was staged in vain stays: another sequencer with the same documents has the same group, and may be about to decide it.
-  if (!swapKnowingly(home, known.cell, cell)) return null;
-  for (const [path, bytes] of files) if (path !== PREVIOUS) await home.files.write(path, bytes);
+  if (!(await swapKnowingly(home, known.cell, cell))) return null;
+  files.delete(PREVIOUS);
+  await Promise.all([
+    eachAtMost(FILES_AT_ONCE, files, ([path, bytes]) => home.files.write(path, bytes)),
+    removeDurable(home, known.state?.staged ?? null),
+  ]);
   return {
     cell,
     state: { checkpoint, note, staged },
@@ -264,11 +274,11 @@ async function commit(home: LogHome, known: Known, added: readonly CheckedSubmis
  * A store may fail after it has done what it was asked: then what it holds says what happened. Signatures are
  * deterministic, so another sequencer may have decided the very same.
  */
-function swapKnowingly(home: LogHome, expected: string | null, next: string): boolean {
+async function swapKnowingly(home: LogHome, expected: string | null, next: string): Promise<boolean> {
   try {
-    return home.cells.swap(STATE_CELL, expected, next) || home.cells.get(STATE_CELL) === next;
+    return (await home.cells.swap(STATE_CELL, expected, next)) || (await home.cells.get(STATE_CELL)) === next;
   } catch (error) {
-    if (home.cells.get(STATE_CELL) === next) return true;
+    if ((await home.cells.get(STATE_CELL)) === next) return true;
     throw error;
   }
 }

@@ -2,10 +2,13 @@
 import { OUTCOME } from '@lockstep/protocol/commitment/documents';
 import { parseLogEntry } from '@lockstep/protocol/log-entry/log-entry';
 import { EMPTY_TREE } from '@lockstep/protocol/merkle/growing-tree';
+import type { PublicKey } from '@lockstep/protocol/key/p256';
 import type { LoggedEntry } from '@lockstep/protocol/quorum/redecide';
 import { isSignedStatement } from '../key/entry-signature.ts';
 import type { LogSource } from '../source/log-source.ts';
+import { TILE_WIDTH } from '@lockstep/protocol/merkle/tile';
 import { replay } from '../source/replay.ts';
+import { readEntries } from '../source/tree-reader.ts';
 import type { LogView } from './log-view.ts';
 import { resolveStatement } from './make-bundle.ts';
 import { buildIdOf } from './monitor.ts';
@@ -13,6 +16,8 @@ import { buildIdOf } from './monitor.ts';
 /** A document of the log with the build that it is about. */
 export interface AboutBuild extends LoggedEntry {
   readonly buildId: string;
+  readonly signature: Uint8Array;
+  readonly key: PublicKey;
 }
 
 /**
@@ -30,6 +35,22 @@ export async function entriesAbout(source: LogSource, view: LogView, buildId: st
   return found;
 }
 
+/** The same one after the other, so that a log of any size is read in flat memory. @param from index of the first */
+export async function* documentsFrom(source: LogSource, view: LogView, from: number): AsyncGenerator<AboutBuild> {
+  const { checkpoint } = view;
+  // Every entry is hashed against the checkpoint before the first is given out.
+  await replay(source, EMPTY_TREE, checkpoint, () => undefined);
+  for (let index = Math.floor(from / TILE_WIDTH); index * TILE_WIDTH < checkpoint.size; index++) {
+    const width = Math.min(TILE_WIDTH, checkpoint.size - index * TILE_WIDTH);
+    const entries = await readEntries(source, { level: 'entries', index, width });
+    for (const [at, bytes] of entries.entries()) {
+      if (index * TILE_WIDTH + at < from) continue;
+      const document = await readDocumentAt(source, checkpoint.origin, index * TILE_WIDTH + at, bytes);
+      if (document !== null) yield document;
+    }
+  }
+}
+
 async function readDocumentAt(source: LogSource, origin: string, index: number, bytes: Uint8Array): Promise<AboutBuild | null> {
   let entry: ReturnType<typeof parseLogEntry>;
   try {
@@ -43,7 +64,17 @@ async function readDocumentAt(source: LogSource, origin: string, index: number, 
   const id = buildIdOf(statement.payloadType, statement.payload);
   if (id === null || !isSignedStatement(entry.key, statement.signed, entry.signature)) return null;
   const { payloadType, payload } = statement;
-  return { index, origin, payloadType, payload, digest: entry.digest, signer: entry.key.id, buildId: id };
+  return {
+    index,
+    origin,
+    payloadType,
+    payload,
+    digest: entry.digest,
+    signer: entry.key.id,
+    buildId: id,
+    signature: entry.signature,
+    key: entry.key,
+  };
 }
 
 /** Entries that were decisions, in the order of the log. */

@@ -1,4 +1,7 @@
-/** How a log asks its witnesses over HTTP: submission prefix and monitoring prefix are the one address in its policy. */
+/**
+ * How a log asks its witnesses, and what it takes of their answers. Over HTTP submission prefix and monitoring prefix are
+ * the one address in its policy; local-client.ts asks those of the same process.
+ */
 import type { Checkpoint } from '@lockstep/protocol/checkpoint/checkpoint';
 import { parseDecimal } from '@lockstep/protocol/checkpoint/checkpoint';
 import { openCheckpoint } from '@lockstep/protocol/checkpoint/open';
@@ -17,24 +20,43 @@ const MAX_LINES = 16;
 /** The first attempt, and one after the witness has said where it stands. */
 const ATTEMPTS = 3;
 
-interface Address {
-  readonly url: string;
+/** How one witness is reached: the two calls of C2SP tlog-witness, whatever carries them. What it answers is not believed. */
+export interface WitnessTransport {
+  /** Where it is, for messages. */
+  readonly name: string;
+  /** `POST add-checkpoint` */
+  addCheckpoint(body: string): Promise<TransportReply>;
+  /** `GET ORIGIN-HASH/checkpoint` */
+  checkpoint(originHash: string): Promise<TransportReply>;
+}
+
+export interface TransportReply {
+  readonly status: number;
+  readonly body: string;
+}
+
+/** One witness may stand in a policy with two keys; it is asked once. */
+export interface AskedWitness {
+  readonly transport: WitnessTransport;
   readonly witnesses: WitnessPolicy['witnesses'];
 }
 
 /** @param source the log's own files, for consistency proofs */
 export function httpWitnesses(policy: WitnessPolicy, origin: string, source: LogSource): WitnessClient {
-  const addresses = addressesOf(policy);
-  const sizes = new Map<string, number>();
+  return witnessClient(askedByUrl(policy.witnesses), origin, source);
+}
+
+export function witnessClient(asked: readonly AskedWitness[], origin: string, source: LogSource): WitnessClient {
+  const sizes = new Map<AskedWitness, number>();
   return {
     async cosign(note, checkpoint) {
       const answers = await Promise.all(
-        addresses.map(async (address): Promise<WitnessAnswer[]> => {
+        asked.map(async (one): Promise<WitnessAnswer[]> => {
           const give = (signatures: readonly NoteSignature[], error: string | null): WitnessAnswer[] => [
-            { name: address.witnesses.map((one) => one.name).join('+'), signatures, error },
+            { name: one.witnesses.map(({ name }) => name).join('+'), signatures, error },
           ];
           try {
-            return give(await ask(address, note, checkpoint, source, sizes), null);
+            return give(await ask(one, note, checkpoint, source, sizes), null);
           } catch (error) {
             return give([], describe(error));
           }
@@ -45,8 +67,8 @@ export function httpWitnesses(policy: WitnessPolicy, origin: string, source: Log
     async latest() {
       return (
         await Promise.all(
-          addresses.map(async ({ url, witnesses }) => {
-            const note = await latestOf(url, origin);
+          asked.map(async ({ transport, witnesses }) => {
+            const note = await latestOf(transport, origin);
             return witnesses.map(({ name }) => ({ name, note }));
           }),
         )
@@ -55,61 +77,72 @@ export function httpWitnesses(policy: WitnessPolicy, origin: string, source: Log
   };
 }
 
-/** One witness may stand in a policy with two keys; it is asked once. */
-function addressesOf(policy: WitnessPolicy): Address[] {
-  const urls = new Set(policy.witnesses.flatMap((one) => (one.url === null ? [] : [one.url.replace(/\/+$/, '')])));
-  return [...urls].map((url) => ({ url, witnesses: policy.witnesses.filter((one) => one.url?.replace(/\/+$/, '') === url) }));
+/** Those without an address cannot be asked. */
+export function askedByUrl(witnesses: WitnessPolicy['witnesses']): AskedWitness[] {
+  const urls = new Set(witnesses.flatMap((one) => (one.url === null ? [] : [one.url.replace(/\/+$/, '')])));
+  return [...urls].map((url) => ({
+    transport: httpTransport(url),
+    witnesses: witnesses.filter((one) => one.url?.replace(/\/+$/, '') === url),
+  }));
 }
 
 async function ask(
-  address: Address,
+  asked: AskedWitness,
   note: string,
   checkpoint: Checkpoint,
   source: LogSource,
-  sizes: Map<string, number>,
+  sizes: Map<AskedWitness, number>,
 ): Promise<NoteSignature[]> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    const old = sizes.get(address.url) ?? 0;
+    const old = sizes.get(asked) ?? 0;
     if (old > checkpoint.size) throw new TypeError(`it has cosigned a checkpoint of size ${old}; this one has ${checkpoint.size}`);
     const proof = await proveConsistency(source, old, checkpoint.size);
-    const { status, body } = await request(`${address.url}/add-checkpoint`, formatRequest(old, proof, note));
+    const { status, body } = await asked.transport.addCheckpoint(formatRequest(old, proof, note));
     if (status === 200) {
-      sizes.set(address.url, checkpoint.size);
-      return signaturesFrom(address, note, body);
+      sizes.set(asked, checkpoint.size);
+      return signaturesFrom(asked, note, body);
     }
     const size = status === 409 ? parseDecimal(body.trimEnd()) : null;
     if (size === null || size === old) throw new TypeError(`status ${status}: ${body.trim().slice(0, 200)}`);
-    sizes.set(address.url, size);
+    sizes.set(asked, size);
   }
   throw new TypeError('it answered each time with another size');
 }
 
 /** Only what verifies with a key of the policy is taken over ("The client MUST ignore any cosignatures from unknown keys"). */
-function signaturesFrom(address: Address, note: string, body: string): NoteSignature[] {
+function signaturesFrom(asked: AskedWitness, note: string, body: string): NoteSignature[] {
   const lines = body.split('\n').filter((line) => line !== '');
   if (lines.length > MAX_LINES) throw new TypeError(`its answer has more than ${MAX_LINES} lines`);
   const signatures = lines.map(parseSignatureLine);
   const own = parseNote(note);
   // Each key once, whatever a witness repeats.
-  return address.witnesses.flatMap(({ key }) => {
+  return asked.witnesses.flatMap(({ key }) => {
     const signature = signatures.find((one) => one.name === key.name && one.keyId === key.keyId);
     if (signature === undefined) return [];
     return openCheckpoint(formatNote({ text: own.text, signatures: [signature] }), [key]).signedBy.length === 1 ? [signature] : [];
   });
 }
 
-async function latestOf(url: string, origin: string): Promise<string | null | LockstepError> {
+async function latestOf(transport: WitnessTransport, origin: string): Promise<string | null | LockstepError> {
   try {
-    const { status, body } = await request(`${url}/${originHashOf(origin)}/checkpoint`, null);
+    const { status, body } = await transport.checkpoint(originHashOf(origin));
     if (status === 404) return null;
     if (status !== 200) throw new TypeError(`status ${status}`);
     return body;
   } catch (error) {
-    return new LockstepError('FETCH_FAILED', `${url}: ${describe(error)}`, 'Bring the witness back.');
+    return new LockstepError('FETCH_FAILED', `${transport.name}: ${describe(error)}`, 'Bring the witness back.');
   }
 }
 
-async function request(url: string, body: string | null): Promise<{ status: number; body: string }> {
+function httpTransport(url: string): WitnessTransport {
+  return {
+    name: url,
+    addCheckpoint: (body) => request(`${url}/add-checkpoint`, body),
+    checkpoint: (originHash) => request(`${url}/${originHash}/checkpoint`, null),
+  };
+}
+
+async function request(url: string, body: string | null): Promise<TransportReply> {
   const response = await fetch(url, {
     redirect: 'error',
     signal: AbortSignal.timeout(TIMEOUT),
