@@ -1,0 +1,7 @@
+/** Every route that there is. */
+import { builderRoutes } from './builders.ts';
+import { jobRoutes } from './jobs.ts';
+import { operatorRoutes } from './operators.ts';
+
+export const ROUTES = { ...jobRoutes, ...builderRoutes, ...operatorRoutes } as const;
+export type RouteName = keyof typeof ROUTES;
