@@ -1,5 +1,6 @@
 /** What every operation of a builder is given: the store, the clock, where progress goes, and the settings. */
 import type { Store } from '@lockstep/store/store';
+import type { ScratchKind } from './scratch/scratch-kind.ts';
 
 export interface Progress {
   /** Something that takes time begins. Ends with the returned call. */
@@ -21,6 +22,8 @@ export interface ProgressItem {
 export interface Settings {
   readonly farmId: string;
   readonly runtime: 'runc' | 'crun';
+  /** What the scratch of a build lies on. */
+  readonly scratch: ScratchKind;
   /** Base URLs of archives with a pool/, tried for packages that the host's archive no longer has. */
   readonly snapshots: readonly string[];
   /** Whether fetching may go to loopback and private addresses. */

@@ -27,6 +27,8 @@ pack  writes one directory as one canonical tar and prints its digest
 const EXIT = { ok: 0, failed: 1, usage: 2, hostCannot: 3 } as const;
 
 async function main(argv: string[]): Promise<number> {
+  // What is made for the build is looked at by the build's own users; whoever started this may be more careful with its files.
+  process.umask(0o022);
   const { values, positionals } = parseArgs({
     args: argv,
     allowPositionals: true,

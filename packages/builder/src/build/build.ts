@@ -18,6 +18,8 @@ import { openAttestationKey } from '../attest/key.ts';
 import { type Context, step } from '../context.ts';
 import { type PreparedEnvironment, prepareEnvironment } from '../environment/prepare.ts';
 import { refuseUnavailable } from '../lock/available.ts';
+import { scratchSizeMb } from '../scratch/scratch-size.ts';
+import { openScratch } from '../scratch/scratch-volume.ts';
 import type { SiloResult } from '../silo/result.ts';
 import { failureError, runSilo, transcriptTail } from '../silo/run-silo.ts';
 import { ensureInputs } from '../inputs/ensure-inputs.ts';
@@ -46,13 +48,14 @@ export async function runBuild(
   conditions: Conditions,
   title: string,
 ): Promise<BuildOutcome> {
-  const scratch = context.store.newScratch();
+  const volume = await openScratch(context, scratchSizeMb(definition));
+  const scratch = volume.path;
   try {
     const result = await step(context, title, async (item) => {
       for (const [index, file] of stagedFiles(definition).entries())
         context.store.blobs.materialise(file.sha256 as Sha256, `${scratch}/${stagedName(index)}`);
       if (conditions.clock !== null) context.store.blobs.materialise(conditions.clock.library, `${scratch}/${CLOCK_INPUT}`);
-      const done = await runSilo(context, scratch, jobOf(definition, environment.rootfs, conditions), item);
+      const done = await runSilo(context, scratch, jobOf(definition, environment.rootfs, conditions), item, volume.silo);
       if (done.failure !== null)
         throw failureError('BUILD_FAILED', `${definition.manifest.name} ${definition.manifest.version}`, done.failure, '');
       return done;
@@ -70,7 +73,7 @@ export async function runBuild(
     if (error instanceof LockstepError && error.code === 'BUILD_FAILED') context.progress.tail(transcriptTail(scratch));
     throw error;
   } finally {
-    context.store.dropScratch(scratch);
+    await volume.destroy();
   }
 }
 

@@ -2,6 +2,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import type { Context } from '../context.ts';
 import { findOnPath } from '../fetch/program.ts';
+import { openScratch } from '../scratch/scratch-volume.ts';
+import { tryKinds } from '../scratch/which-work.ts';
 import { ownJob } from '../silo/job.ts';
 import { runSilo } from '../silo/run-silo.ts';
 
@@ -38,6 +40,9 @@ export const HOST_TOOLS: readonly Tool[] = [
   { program: 'cc', debian: 'gcc', needed: false, purpose: 'varying the clock of builds whose environment has no compiler' },
   { program: 'diffoscope', debian: 'diffoscope-minimal', needed: false, purpose: 'explaining differences' },
 ];
+
+/** Far more than the trial build takes: its job asks for the usual disk, which is sparse. */
+const TRIAL_SCRATCH_MB = 1024;
 
 export async function checkHost(context: Context): Promise<HostCheck[]> {
   const root = process.getuid?.() === 0;
@@ -78,6 +83,7 @@ export async function checkHost(context: Context): Promise<HostCheck[]> {
       };
     }),
   ];
+  checks.push(await secretScratches(context));
   if (root && checks.every((check) => check.ok || !check.needed)) checks.push(await trialBuild(context));
   return checks;
 }
@@ -96,14 +102,30 @@ function userNamespaces(): boolean {
   return existsSync(path) && Number(readFileSync(path, 'utf8')) > 0;
 }
 
+/** Needed as far as it is asked for: see Settings.scratch. */
+async function secretScratches(context: Context): Promise<HostCheck> {
+  const trials = await tryKinds(context);
+  const set = context.settings.scratch;
+  const ok = trials.some((trial) => trial.works && (set === 'plain' || set === 'auto' || set === trial.kind));
+  return {
+    name: 'secret scratch',
+    ok,
+    needed: set !== 'plain',
+    detail: trials.map((trial) => `${trial.kind} ${trial.works ? 'works' : 'does not'} (${trial.detail})`).join('; '),
+    remedy: `LOCKSTEP_SCRATCH is ${set}.`,
+  };
+}
+
+/** On a scratch of the kind that is set, as a build would have it. */
 async function trialBuild(context: Context): Promise<HostCheck> {
-  const scratch = context.store.newScratch();
+  const scratch = await openScratch(context, TRIAL_SCRATCH_MB);
   try {
     const result = await runSilo(
       context,
-      scratch,
+      scratch.path,
       ownJob({ profile: 'build', steps: [{ name: 'echo', run: 'echo works > out' }], outputs: [{ kind: 'files', path: 'out' }] }),
       null,
+      scratch.silo,
     );
     const detail =
       result.failure === null
@@ -111,6 +133,6 @@ async function trialBuild(context: Context): Promise<HostCheck> {
         : `${result.failure.code}: ${result.failure.message}`;
     return { name: 'trial build', ok: result.failure === null, needed: true, detail, remedy: result.failure?.hint ?? '' };
   } finally {
-    context.store.dropScratch(scratch);
+    await scratch.destroy();
   }
 }

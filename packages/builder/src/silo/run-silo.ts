@@ -11,11 +11,27 @@ export interface SiloRun {
   readonly scratch: string;
 }
 
+/** How the silo gets at a scratch that we see under another path, since it is mounted in a namespace of its own. */
+export interface SiloView {
+  /** The command that enters the namespace, and executes the command that follows it. */
+  readonly enter: readonly string[];
+  /** Where the scratch lies there. */
+  readonly path: string;
+}
+
 /** @throws LockstepError HOST_CANNOT when the silo could not even write a result */
-export async function runSilo(context: Context, scratch: string, job: SiloJob, item: ProgressItem | null): Promise<SiloResult> {
+export async function runSilo(
+  context: Context,
+  scratch: string,
+  job: SiloJob,
+  item: ProgressItem | null,
+  view: SiloView = { enter: [], path: scratch },
+): Promise<SiloResult> {
   writeFileSync(`${scratch}/job.json`, JSON.stringify(job));
   const { settings } = context;
-  const child = spawn(settings.silo, ['run', scratch, '--runtime', settings.runtime, '--events-fd=3'], {
+  const run = ['run', view.path, '--runtime', settings.runtime, '--events-fd=3'];
+  const [enter, ...within] = view.enter;
+  const child = spawn(enter ?? settings.silo, enter === undefined ? run : [...within, settings.silo, ...run], {
     stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
     env: {
       PATH: '/usr/sbin:/usr/bin:/sbin:/bin',

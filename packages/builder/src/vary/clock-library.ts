@@ -10,6 +10,8 @@ import { NO_VARIATION, ownJob, type SiloJob } from '../silo/job.ts';
 import { runSilo } from '../silo/run-silo.ts';
 import { CLOCK_SHIM_SOURCE } from './clock-shim.ts';
 
+/** What is kept where it cannot be had. */
+const NONE = 'none';
 const COMPILE = 'cc -shared -fPIC -O2 -fno-builtin -o clock.so /inputs/clock.c';
 
 /** @returns null where no C compiler is to be had */
@@ -18,6 +20,7 @@ export async function clockLibrary(context: Context, environment: PreparedEnviro
   const cell = `clock-${key}`;
   const old = context.store.cells.get(cell);
   if (old !== null && isSha256(old) && context.store.blobs.has(old)) return old;
+  if (old === NONE) return null;
   const places: SiloJob['rootfs'][] = environment.rootfs.kind === 'host' ? [{ kind: 'host' }] : [environment.rootfs, { kind: 'host' }];
   return step(context, 'compile the clock library', async () => {
     for (const rootfs of places) {
@@ -26,6 +29,8 @@ export async function clockLibrary(context: Context, environment: PreparedEnviro
       context.store.cells.swap(cell, old, made);
       return made;
     }
+    // Not tried again for each build in the same environment.
+    context.store.cells.swap(cell, old, NONE);
     return null;
   });
 }

@@ -12,6 +12,15 @@ import type { PreparedEnvironment } from '../environment/prepare.ts';
 import { clockLibrary } from './clock-library.ts';
 import { hasDisorderfs } from './vary.ts';
 
+/** Begins the reason of an error that names a fact which cannot be varied here. */
+const CANNOT_VARY = 'cannot vary ';
+
+/** The fact that an error says cannot be varied; null for other errors. */
+export function factThatCannotVary(error: unknown): string | null {
+  const reason = error instanceof LockstepError ? error.reason : null;
+  return reason?.startsWith(CANNOT_VARY) === true ? reason.slice(CANNOT_VARY.length) : null;
+}
+
 export async function buildDealt(context: Context, definition: Definition, ambient: Ambient): Promise<AttestedBuild> {
   const environment = await prepareBuild(context, definition);
   const conditions = dealtConditions(ambient, context.now(), await libraryFor(context, environment, ambient));
@@ -26,7 +35,7 @@ export async function buildDealt(context: Context, definition: Definition, ambie
 export async function libraryFor(context: Context, environment: PreparedEnvironment, ambient: Ambient): Promise<Sha256 | null> {
   if (!Object.hasOwn(ambient, 'clock')) return null;
   const library = await clockLibrary(context, environment);
-  if (library === null) throw cannot('clock', 'neither the environment nor this host has a C compiler for the clock library');
+  if (library === null) throw cannot('clock', 'the clock library cannot be compiled, or does nothing in this environment');
   return library;
 }
 
@@ -70,7 +79,9 @@ export function dealtConditions(ambient: Ambient, now: number, library: Sha256 |
 }
 
 function cannot(fact: string, why: string): LockstepError {
-  return new LockstepError('HOST_CANNOT', `This host cannot vary ${fact}: ${why}`, 'Run "lockstep doctor"; it says what to install.');
+  return new LockstepError('HOST_CANNOT', `This host cannot vary ${fact}: ${why}`, 'Run "lockstep doctor"; it says what to install.', {
+    reason: `${CANNOT_VARY}${fact}`,
+  });
 }
 
 function invalid(fact: string, value: Json): LockstepError {
