@@ -2,6 +2,7 @@
 /** `lockstep`: one file per verb, each loaded when it is called, so that starting costs nothing for what is not used. */
 import { Command, CommanderError } from 'commander';
 import { EXIT } from './exit-code.ts';
+import { addFarmCommands } from './commands/farm.ts';
 import { addLogCommands } from './commands/log.ts';
 import { json, offline, quiet } from './commands/common-options.ts';
 import { addPolicyCommands } from './commands/policy.ts';
@@ -91,6 +92,7 @@ program
   .addOption(quiet())
   .action(async (first: string, second: string, options) => (await import('./verbs/compare.ts')).compareVerb(first, second, options));
 
+addFarmCommands(program);
 addQuorumCommands(program);
 addPolicyCommands(program);
 addLogCommands(program);

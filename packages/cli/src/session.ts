@@ -5,6 +5,7 @@ import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { farmIdWarnings, isFarmId, FARM_ID_FORM } from '@lockstep/protocol/farm-id/farm-id';
 import { defaultStorePath, openStore, type Store } from '@lockstep/store/store';
 import { defaultKeyFile } from '@lockstep/builder/attest/key';
+import { isScratchKind, SCRATCH_KINDS } from '@lockstep/builder/scratch/scratch-kind';
 import { exitCodeOf } from './exit-code.ts';
 import { harmless } from './show/harmless.ts';
 import { plainProgress, type ShownProgress } from './show/plain.ts';
@@ -33,9 +34,17 @@ function settingsFrom(env: Readonly<Record<string, string | undefined>>, offline
   const runtime = env['LOCKSTEP_RUNTIME'] ?? 'runc';
   if (runtime !== 'runc' && runtime !== 'crun')
     throw new LockstepError('USAGE', `LOCKSTEP_RUNTIME is ${JSON.stringify(runtime)}`, 'Use runc or crun.');
+  const scratch = env['LOCKSTEP_SCRATCH'] ?? 'plain';
+  if (!isScratchKind(scratch))
+    throw new LockstepError(
+      'USAGE',
+      `LOCKSTEP_SCRATCH is ${JSON.stringify(scratch.slice(0, 80))}`,
+      `Use one of ${SCRATCH_KINDS.join(', ')}.`,
+    );
   return {
     farmId,
     runtime,
+    scratch,
     snapshots: (env['LOCKSTEP_SNAPSHOT'] ?? '').split(/\s+/).filter((url) => url !== ''),
     allowPrivate: env['LOCKSTEP_FETCH_PRIVATE'] === '1',
     silo: findSilo(),

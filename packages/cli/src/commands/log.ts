@@ -15,6 +15,10 @@ export function addLogCommands(program: Command): void {
     .requiredOption('--origin <name>', 'the log’s name for good, an address without a scheme: log.example.org/farm')
     .option('--witnesses <file>', 'a C2SP tlog-policy with witnesses and their addresses')
     .option('--state <folder>', 'where the last checkpoint is kept (default: FOLDER/cells); elsewhere, it is not restored with the log')
+    .option(
+      '--in-storage',
+      'its files will lie in a farm’s storage (log_in = "storage"), for several replicas; each gets a copy of the folder',
+    )
     .addOption(json())
     .action(async (folder: string, options) => (await import('../verbs/log/init.ts')).logInit(folder, options));
 

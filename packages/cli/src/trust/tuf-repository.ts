@@ -20,6 +20,7 @@ import {
   tufKeyId,
   type TufRole,
   type TufRoleName,
+  tufSeconds,
 } from '@lockstep/protocol/tuf/metadata';
 import { openEd25519Key, type NoteSigner } from '@lockstep/log/key/log-key';
 import { writeDurably } from '@lockstep/store/durable';
@@ -121,6 +122,35 @@ export function signPolicy(folder: string, policy: Uint8Array, now: number, firs
   };
   put('metadata/timestamp.json', sign(timestamp, 'timestamp'));
   return written;
+}
+
+/**
+ * Says again that what was signed last is current: with the online keys alone, which can delay and never substitute.
+ * @param now seconds since 1970
+ * @returns whether it was time to
+ */
+export function renewCurrency(folder: string, now: number): boolean {
+  const out = `${folder}/repository`;
+  const snapshot = parseMetadata('snapshot', readFileSync(`${out}/metadata/${latest(out, 'snapshot')}.snapshot.json`)).signed;
+  const timestamp = parseMetadata('timestamp', readFileSync(`${out}/metadata/timestamp.json`)).signed;
+  const half = (VALID_DAYS.timestamp * 86_400) / 2;
+  if (Math.min(tufSeconds(snapshot.expires), tufSeconds(timestamp.expires)) - now > half) return false;
+  const version = snapshot.version + 1;
+  const expires = `${new Date((now + VALID_DAYS.timestamp * 86_400) * 1000).toISOString().slice(0, 19)}Z`;
+  const sign = (signed: Signable, name: TufRoleName): string =>
+    formatMetadata(
+      signed,
+      openRoleKeys(folder, name, keyCount(folder, name), 1).keys.map(({ id, signer }) => ({
+        keyid: id,
+        sig: signer.sign(metadataBytes(signed)),
+      })),
+    );
+  writeDurably(`${out}/metadata/${version}.snapshot.json`, sign({ ...snapshot, version, expires }, 'snapshot'));
+  writeDurably(
+    `${out}/metadata/timestamp.json`,
+    sign({ ...timestamp, version, expires, meta: { 'snapshot.json': { version, length: null, hashes: null } } }, 'timestamp'),
+  );
+  return true;
 }
 
 function roleOf({ keys, threshold }: RoleKeys): TufRole {

@@ -1,11 +1,11 @@
 /** `lockstep witness`: a witness of its own (C2SP tlog-witness). Runs until it is told to end. */
-import { closeSync, writeSync } from 'node:fs';
 import { formatVerifierKey } from '@lockstep/protocol/note/verifier-key';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { openWitness } from '@lockstep/log/witness/witness-home';
 import { witnessServer } from '@lockstep/log/witness/server';
 import { logKey } from '../farm-log.ts';
 import { type CommonOptions, runVerb } from '../session.ts';
+import { tellReady } from './ready-fd.ts';
 
 interface Options extends CommonOptions {
   readonly name?: string;
@@ -42,7 +42,7 @@ export function witnessVerb(folder: string, options: Options): Promise<void> {
       url,
       logs: [...witness.logs.keys()],
     });
-    ready(options.readyFd);
+    tellReady(options.readyFd);
     await new Promise<void>((resolve) => context.cancelled.addEventListener('abort', () => resolve(), { once: true }));
     server.closeAllConnections();
     await new Promise<void>((resolve) => server.close(() => resolve()));
@@ -57,15 +57,6 @@ export function witnessKeysVerb(folder: string, options: CommonOptions & { reado
     print(keys.join('\n'), { schema: 'lockstep-witness-keys/v1', keys });
     return 0;
   });
-}
-
-/** s6's notification descriptor: one line when it serves. */
-function ready(descriptor: string | undefined): void {
-  if (descriptor === undefined) return;
-  if (!/^[1-9][0-9]{0,3}$/.test(descriptor))
-    throw new LockstepError('USAGE', `--ready-fd ${descriptor} is no descriptor`, 'Give its number, as s6 does.');
-  writeSync(Number(descriptor), '\n');
-  closeSync(Number(descriptor));
 }
 
 function address(listen: string): [string, number] {

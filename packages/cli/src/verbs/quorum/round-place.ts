@@ -1,5 +1,4 @@
 /** Where a round is: the policy, the log, and what the log has about the build. */
-import { existsSync } from 'node:fs';
 import type { Context } from '@lockstep/builder/context';
 import type { Round } from '@lockstep/protocol/commitment/round';
 import type { Policy } from '@lockstep/protocol/policy/policy';
@@ -32,7 +31,7 @@ export interface RoundPlace {
 export async function placeOf(context: Context, options: RoundOptions, id: string): Promise<RoundPlace> {
   const policy = policyFrom(context, options.policy, options.root);
   const home = openLogHome(options.log);
-  const empty = !existsSync(`${home.root}/public/checkpoint`);
+  const empty = (await home.files.read('checkpoint')) === null;
   const view = empty ? null : await viewLog(home.source, home.key, witnessKeysOf(home));
   const entries = view === null ? [] : await entriesAbout(home.source, view, id);
   return { context, policy, home, id, entries, round: roundOf(policy, entries, id), size: view?.checkpoint.size ?? 0 };
