@@ -20,7 +20,7 @@ function smallRootfs(): { path: string; sha256: string } {
   const root = temporaryFolder();
   execFileSync('/bin/sh', [
     '-ec',
-    `cd ${root}; mkdir -p r/bin r/etc; for p in sh cat ls date; do cp /bin/$p r/bin/; done; for f in $(ldd /bin/sh /bin/ls /bin/date | grep -o '/[^ ]*' | grep '^/lib' | sort -u); do mkdir -p r$(dirname $f); cp -L $f r$f; done; tar -C r -cJf rootfs.tar.xz .`,
+    `cd ${root}; mkdir -p r/bin r/etc; for p in sh cat ls date sleep; do cp /bin/$p r/bin/; done; for f in $(ldd /bin/sh /bin/ls /bin/date | grep -o '/[^ ]*' | grep '^/lib' | sort -u); do mkdir -p r$(dirname $f); cp -L $f r$f; done; tar -C r -cJf rootfs.tar.xz .`,
   ]);
   const path = `${root}/rootfs.tar.xz`;
   rootfs = { path, sha256: execFileSync('sha256sum', [path], { encoding: 'utf8' }).slice(0, 64) };

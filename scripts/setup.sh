@@ -18,8 +18,8 @@ packages="runc util-linux e2fsprogs attr tar xz-utils bzip2 zstd git ca-certific
 case $mode in
 demo) packages="$packages openssl" ;;
 # Second implementations and things to attack with; chromium is a .deb on Debian only.
-test) packages="$packages openssl crun diffoscope-minimal chromium golang-go golang-golang-x-mod-dev" ;;
-bench) packages="$packages openssl minisign bubblewrap nix-bin time chromium golang-go golang-golang-x-mod-dev" ;;
+test) packages="$packages s6 iproute2 systemd openssl crun diffoscope-minimal cryptsetup-bin qemu-system-common chromium golang-go golang-golang-x-mod-dev radosgw ceph-mon ceph-osd ceph-mgr" ;;
+bench) packages="$packages openssl minisign bubblewrap nix-bin time chromium golang-go golang-golang-x-mod-dev radosgw ceph-mon ceph-osd ceph-mgr" ;;
 *) echo "usage: setup.sh demo|test|bench" >&2; exit 2 ;;
 esac
 

@@ -1,4 +1,7 @@
-/** `npm test`: house rules, then unit tests, then the real binaries. Prints what it is doing; stops at the first stage that fails. */
+/**
+ * `npm test`: house rules, then unit tests, then the real binaries. Prints what it is doing; stops at the first stage that
+ * fails. What takes minutes (`*.long.test.ts`) is behind `npm run long`.
+ */
 import { spawnSync } from 'node:child_process';
 import { globSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,14 +15,21 @@ interface Stage {
   readonly command: readonly string[];
 }
 
-const only = process.argv.slice(2);
-const files = (pattern: string): string[] => globSync(pattern, { cwd: root }).sort();
+const LONG = '.long.test.ts';
+const [first = ''] = process.argv.slice(2);
+const isLong = first === 'long';
+const only = process.argv.slice(isLong ? 3 : 2);
+const files = (pattern: string): string[] =>
+  globSync(pattern, { cwd: root })
+    .filter((file) => file.endsWith(LONG) === isLong)
+    .sort();
 const test = (title: string, patterns: readonly string[], concurrency: number): Stage => ({
   title,
   command: [process.execPath, '--test', `--test-concurrency=${concurrency}`, '--test-reporter=spec', ...patterns.flatMap(files)],
 });
 
-const stages: Stage[] = [
+const long: Stage[] = [test('what takes minutes', ['packages/*/src/**/*.test.ts', 'e2e/*.test.ts'], 1)];
+const short: Stage[] = [
   { title: 'format', command: [`${bin}/biome`, 'format', '.'] },
   { title: 'types', command: [`${bin}/tsc`] },
   { title: 'types of protocol, without Node', command: [`${bin}/tsc`, '-p', 'packages/protocol/tsconfig.json'] },
@@ -32,7 +42,7 @@ const stages: Stage[] = [
 
 let failed = false;
 const start = performance.now();
-for (const stage of stages) {
+for (const stage of isLong ? long : short) {
   if (only.length > 0 && !only.some((word) => stage.title.includes(word))) continue;
   const since = performance.now();
   process.stdout.write(`\n== ${stage.title}\n`);
