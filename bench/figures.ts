@@ -1,7 +1,7 @@
 /** Rates, latencies and sizes, measured within one process and taken in turns: A B A B …, as the timed rows are. */
 import { type Checkpoint, median } from './measure.ts';
 
-export type Unit = '/s' | 'ms' | 'µs' | 's' | 'bytes' | 'hashes';
+export type Unit = '/s' | 'MB/s' | 'ms' | 'µs' | 's' | 'bytes' | 'MiB' | 'hashes';
 
 interface Figure {
   readonly name: string;

@@ -12,10 +12,28 @@ const EXPRESSION = `derivation {
 }
 `;
 
+const many = (count: number): string => `builtins.genList (number: derivation {
+  name = "trivial-\${toString number}";
+  system = builtins.currentSystem;
+  builder = "/bin/sh";
+  args = [ "-c" "echo hi > $out" ];
+  run = builtins.getEnv "BENCH_RUN";
+}) ${count}
+`;
+
 /** @returns the command that builds the derivation of a run; the same run again is answered from the store */
 export function nixBuild(folder: string): (run: string) => Command {
+  return building(folder, EXPRESSION, []);
+}
+
+/** So many derivations that differ by their names, all in one command. */
+export function nixBuildMany(folder: string, count: number, atOnce: number): (run: string) => Command {
+  return building(folder, many(count), ['-j', String(atOnce)]);
+}
+
+function building(folder: string, expression: string, more: readonly string[]): (run: string) => Command {
   const file = `${folder}/trivial.nix`;
-  writeFileSync(file, EXPRESSION);
+  writeFileSync(file, expression);
   const homes = { NIX_STORE_DIR: 'store', NIX_STATE_DIR: 'state', NIX_LOG_DIR: 'log', NIX_CONF_DIR: 'conf', HOME: 'home' };
   const env: Record<string, string> = { NIX_REMOTE: '', NIX_PATH: '' };
   for (const [name, part] of Object.entries(homes)) {
@@ -35,6 +53,7 @@ export function nixBuild(folder: string): (run: string) => Command {
     file,
     '-o',
     `${folder}/result`,
+    ...more,
     ...Object.entries(options).flatMap(([name, value]) => ['--option', name, value]),
   ];
   return (run) => ({ argv, env: { ...env, BENCH_RUN: run } });
