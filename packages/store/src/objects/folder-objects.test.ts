@@ -47,8 +47,8 @@ test('folderObjects names the folder and what to do when the disk is unusable', 
 test('openObjects reads addresses, and repeats none that may hold a secret', async () => {
   assert.equal((await openObjects(`${folder}/plain`)).name, `folder ${folder}/plain`);
   assert.equal((await openObjects(`folder:${folder}/x/../plain/`)).name, `folder ${folder}/plain`);
-  const s3 = await openObjects('s3://farm/a/b?endpoint=http://127.0.0.1:9000/&region=eu');
-  assert.equal(s3.name, 's3 bucket farm/a/b at http://127.0.0.1:9000');
+  const s3 = await openObjects('s3://builds/a/b?endpoint=http://127.0.0.1:9000/&region=eu');
+  assert.equal(s3.name, 's3 bucket builds/a/b at http://127.0.0.1:9000');
   await s3.close();
   for (const where of [
     '',
@@ -58,19 +58,19 @@ test('openObjects reads addresses, and repeats none that may hold a secret', asy
     'http://127.0.0.1/bucket',
     's3://',
     's3://x',
-    's3://AKIASECRET:SECRET@farm/a',
-    's3://farm:9000/a',
-    's3://farm/a//b',
-    's3://farm/../a b',
-    's3://farm/a#SECRET',
-    's3://farm?secret=SECRET',
-    's3://farm?endpoint=ftp://127.0.0.1',
-    's3://farm?endpoint=http://user:SECRET@127.0.0.1',
-    's3://farm?endpoint=http://127.0.0.1?SECRET',
-    's3://farm?region=a&region=b',
-    's3://farm?pathStyle=maybe',
+    's3://AKIASECRET:SECRET@builds/a',
+    's3://builds:9000/a',
+    's3://builds/a//b',
+    's3://builds/../a b',
+    's3://builds/a#SECRET',
+    's3://builds?secret=SECRET',
+    's3://builds?endpoint=ftp://127.0.0.1',
+    's3://builds?endpoint=http://user:SECRET@127.0.0.1',
+    's3://builds?endpoint=http://127.0.0.1?SECRET',
+    's3://builds?region=a&region=b',
+    's3://builds?pathStyle=maybe',
     's3://fa_rm!/a',
-    'gs://farm?region=x',
+    'gs://builds?region=x',
   ])
     await assert.rejects(openObjects(where), (error: Error & { code?: string; hint?: string }) => {
       assert.equal(error.code, 'USAGE', where);

@@ -39,7 +39,7 @@ async function withServer(mood: Mood, act: (objects: Objects, stored: Map<string
   }).listen(0, '127.0.0.1');
   await new Promise((resolve) => server.once('listening', resolve));
   const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const objects = s3Objects({ bucket: 'farm', prefix: 'p', endpoint, region: null, forcePathStyle: null, patience: 400 });
+  const objects = s3Objects({ bucket: 'builds', prefix: 'p', endpoint, region: null, forcePathStyle: null, patience: 400 });
   try {
     await act(objects, stored);
   } finally {
@@ -51,7 +51,7 @@ async function withServer(mood: Mood, act: (objects: Objects, stored: Map<string
 
 async function answer(mood: Mood, stored: Map<string, Stored>, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const url = new URL(request.url ?? '', 'http://x');
-  const key = url.pathname.replace('/farm/', '');
+  const key = url.pathname.replace('/builds/', '');
   const body = Buffer.concat(await request.toArray());
   const found = stored.get(key);
   const fail = (status: number, code: string): unknown =>
@@ -88,7 +88,7 @@ async function answer(mood: Mood, stored: Map<string, Stored>, request: Incoming
           `<Contents><Key>${key}</Key><Size>${bytes.length}</Size><LastModified>2026-01-01T00:00:00Z</LastModified></Contents>`,
       );
     response.writeHead(200).end(`<ListBucketResult><IsTruncated>false</IsTruncated>${contents.join('')}</ListBucketResult>`);
-  } else if (url.pathname === '/farm' || url.pathname === '/farm/') response.writeHead(200).end();
+  } else if (url.pathname === '/builds' || url.pathname === '/builds/') response.writeHead(200).end();
   else if (found === undefined) fail(404, 'NoSuchKey');
   else {
     const range = mood.ignores === 'range' ? null : /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '');
@@ -174,7 +174,7 @@ test('swapIf that nobody can answer for is an error, never a guess', () => {
     mood.meanwhile = async () => await objects.put('a', bytes('by a plain put'));
     await assert.rejects(objects.swapIf('a', bytes('0'), bytes('1')), { code: 'STORE_UNUSABLE', message: /not known/ });
     mood.dropsRequests = 1000;
-    await assert.rejects(objects.create('b', bytes('1')), { code: 'STORE_UNUSABLE', message: /b in s3 bucket farm\/p .* not known/ });
+    await assert.rejects(objects.create('b', bytes('1')), { code: 'STORE_UNUSABLE', message: /b in s3 bucket builds\/p .* not known/ });
   });
 });
 
@@ -212,7 +212,7 @@ test('put goes on after a lost answer', () => {
 
 test('an endpoint that is not there is told with bucket, key and cause, without secrets', async () => {
   const objects = s3Objects({
-    bucket: 'farm',
+    bucket: 'builds',
     prefix: '',
     endpoint: 'http://127.0.0.1:1',
     region: null,
@@ -221,7 +221,7 @@ test('an endpoint that is not there is told with bucket, key and cause, without 
   });
   await assert.rejects(objects.get('some/key', 1), (error: Error & { code: string; hint: string }) => {
     assert.equal(error.code, 'STORE_UNUSABLE');
-    assert.match(error.message, /s3 bucket farm at http:\/\/127\.0\.0\.1:1 failed at some\/key: .*ECONNREFUSED/);
+    assert.match(error.message, /s3 bucket builds at http:\/\/127\.0\.0\.1:1 failed at some\/key: .*ECONNREFUSED/);
     assert.doesNotMatch(JSON.stringify(error), /SECRET/);
     return true;
   });
