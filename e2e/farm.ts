@@ -1,10 +1,10 @@
 /** A farm made for one test: a project with a pinned environment, builders with keys, a signed policy, a witnessed log. */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { after } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { lockstep, project, type Ran, startLockstep, temporaryFolder } from './lockstep.ts';
+import { freePort } from './free-port.ts';
 
 const running: ReturnType<typeof startLockstep>[] = [];
 after(async () => {
@@ -166,15 +166,6 @@ export function buildRound(farm: Farm, folder: string, builders: readonly string
 
 export function inRound(farm: Farm, step: string, builder: string, attestation: string, status = 0): Ran {
   return ended(['quorum', step, attestation, ...farm.trust, '--log', farm.log.folder, '--json'], status, farm.as(builder));
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }
 
 async function answers(url: string, process_: ReturnType<typeof startLockstep>): Promise<void> {

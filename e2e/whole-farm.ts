@@ -12,7 +12,6 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { JobView } from '@lockstep/api/routes/jobs';
@@ -23,6 +22,7 @@ import { pinnedProject } from './farm.ts';
 import { leftovers, temporaryFolder } from './lockstep.ts';
 import { startS6 } from './s6-tree.ts';
 import { endVerbs, must, sqliteFarm, until, type WholeFarm } from './whole-farm-parts.ts';
+import { freePort } from './free-port.ts';
 
 type Configuration = 'sqlite' | 'postgres';
 
@@ -295,15 +295,6 @@ async function invariants(farm: WholeFarm, jobs: readonly string[], held: string
       .concat(`${held} disputed`)
       .sort(),
   );
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }
 
 if (import.meta.main) {

@@ -198,14 +198,7 @@ async function toRevealing(farm: Farm, tx: Writes, job: Job): Promise<boolean> {
 }
 
 async function advanceRevealing(farm: Farm, tx: Writes, job: Job, complete: Complete): Promise<boolean> {
-  const unlogged = await tx
-    .selectFrom('documents')
-    .select('document')
-    .where('job', '=', job.job)
-    .where('log_index', 'is', null)
-    .limit(1)
-    .executeTakeFirst();
-  if (unlogged !== undefined) return false;
+  if (await waitsForLog(tx, job)) return false;
   if (job.decision !== null) return conclude(farm, tx, job, JSON.parse(job.decision) as Decision, complete);
   const waiting = await tx
     .selectFrom('attempts')
@@ -223,7 +216,8 @@ async function advanceRevealing(farm: Farm, tx: Writes, job: Job, complete: Comp
   return true;
 }
 
-async function advanceDisputed(farm: Farm, tx: Writes, job: Job, complete: Complete): Promise<boolean> {
+/** What was accepted and is not in the log yet may change what is decided. */
+async function waitsForLog(tx: Writes, job: Job): Promise<boolean> {
   const unlogged = await tx
     .selectFrom('documents')
     .select('document')
@@ -231,7 +225,11 @@ async function advanceDisputed(farm: Farm, tx: Writes, job: Job, complete: Compl
     .where('log_index', 'is', null)
     .limit(1)
     .executeTakeFirst();
-  if (unlogged !== undefined) return false;
+  return unlogged !== undefined;
+}
+
+async function advanceDisputed(farm: Farm, tx: Writes, job: Job, complete: Complete): Promise<boolean> {
+  if (await waitsForLog(tx, job)) return false;
   const entries = await loggedEntries(farm, tx, job.job);
   const decided = redecide(farm.policy(), entries, job.job);
   if (decided === null) return false;
