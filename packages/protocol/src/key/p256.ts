@@ -1,9 +1,9 @@
 /** ECDSA P-256 keys and signatures: the builders' attestation keys (Rekor v2 takes no pure Ed25519 over a digest). */
 import { p256 } from '@noble/curves/nist.js';
 import { sha256 } from '@noble/hashes/sha2.js';
-import { fromBase64, toBase64 } from '../bytes/base64.ts';
 import { type Sha256, sha256Hex } from '../digest/digest.ts';
 import { LockstepError } from '../error/lockstep-error.ts';
+import { spkiFromPem, spkiToPem } from './pem.ts';
 
 /** SubjectPublicKeyInfo of RFC 5480 for id-ecPublicKey, prime256v1, up to the uncompressed point. */
 const SPKI_PREFIX = Uint8Array.from([
@@ -29,20 +29,11 @@ export function publicKeyFromSpki(spki: Uint8Array): PublicKey {
 
 /** @throws LockstepError KEY_INVALID */
 export function publicKeyFromPem(pem: string): PublicKey {
-  const match = /^\s*-----BEGIN PUBLIC KEY-----([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----\s*$/.exec(pem);
-  const der = match === null ? null : fromBase64((match[1] ?? '').replace(/\s+/g, ''));
-  if (der === null)
-    throw new LockstepError(
-      'KEY_INVALID',
-      'The file is not a public key in PEM',
-      'It begins with -----BEGIN PUBLIC KEY-----; a private key is not wanted here.',
-    );
-  return publicKeyFromSpki(der);
+  return publicKeyFromSpki(spkiFromPem(pem));
 }
 
 export function publicKeyToPem(key: PublicKey): string {
-  const lines = toBase64(key.spki).match(/.{1,64}/g) ?? [];
-  return `-----BEGIN PUBLIC KEY-----\n${lines.join('\n')}\n-----END PUBLIC KEY-----\n`;
+  return spkiToPem(key.spki);
 }
 
 function isPoint(bytes: Uint8Array): boolean {

@@ -1,4 +1,5 @@
 /** The statement that a builder signs about one build. Pure: times and facts are handed in. */
+import { isoTime } from '../time/iso-time.ts';
 import { buildId, type Definition, definitionToJson } from '../definition/definition.ts';
 import type { DigestSet } from '../digest/digest.ts';
 import { BUILD_TYPE, PROVENANCE_TYPE, type Statement, STATEMENT_TYPE } from '../statement/statement.ts';
@@ -8,7 +9,7 @@ import { dependenciesOf } from './dependencies.ts';
 export interface BuildFacts {
   readonly definition: Definition;
   readonly farmId: string;
-  readonly outputs: readonly { readonly name: string; readonly digest: DigestSet }[];
+  readonly outputs: readonly { readonly name: string; readonly size?: number; readonly digest: DigestSet }[];
   readonly sandbox: { readonly runtime: string; readonly cgroup: string; readonly kernel: string; readonly silo: string };
   readonly environmentSha256: string | null;
   /** Ambient facts that were changed on purpose; null for a build that was not varied. */
@@ -25,9 +26,10 @@ export function statementOfBuild(facts: BuildFacts): Statement {
   const { definition } = facts;
   return {
     _type: STATEMENT_TYPE,
-    subject: facts.outputs.map(({ name, digest }) => ({
+    subject: facts.outputs.map(({ name, size, digest }) => ({
       name,
       digest: { sha256: digest.sha256, sha512: digest.sha512, blake2b512: digest.blake2b512 },
+      annotations: size === undefined ? null : { size },
     })),
     predicateType: PROVENANCE_TYPE,
     predicate: {
@@ -49,13 +51,9 @@ export function statementOfBuild(facts: BuildFacts): Statement {
       },
       runDetails: {
         builder: { id: `urn:lockstep:farm:${facts.farmId}`, version: { lockstep: facts.builderVersion } },
-        metadata: { invocationId: facts.invocationId, startedOn: rfc3339(facts.startedOn), finishedOn: rfc3339(facts.finishedOn) },
+        metadata: { invocationId: facts.invocationId, startedOn: isoTime(facts.startedOn), finishedOn: isoTime(facts.finishedOn) },
         byproducts: facts.byproducts.map(({ name, sha256, size }) => ({ name, digest: { sha256 }, size })),
       },
     },
   };
-}
-
-function rfc3339(seconds: number): string {
-  return `${new Date(Math.floor(seconds) * 1000).toISOString().slice(0, 19)}Z`;
 }

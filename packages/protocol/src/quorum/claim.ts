@@ -8,6 +8,8 @@ import type { Ambient } from '../variation/deal.ts';
 
 export interface ClaimedOutput {
   readonly name: string;
+  /** Bytes; not there in statements of older builders, which cannot be released. */
+  readonly size?: number;
   readonly sha256: string;
   readonly sha512: string;
   readonly blake2b512: string;
@@ -39,7 +41,13 @@ export function readClaim(payload: Uint8Array, statement: Sha256, signer: Sha256
     buildId: read.buildId,
     // Sorted, so that the order in which a builder lists its outputs makes no difference.
     outputs: read.statement.subject
-      .map(({ name, digest }) => ({ name, sha256: digest.sha256, sha512: digest.sha512, blake2b512: digest.blake2b512 }))
+      .map(({ name, digest, annotations }) => ({
+        name,
+        ...(annotations === null ? {} : { size: annotations.size }),
+        sha256: digest.sha256,
+        sha512: digest.sha512,
+        blake2b512: digest.blake2b512,
+      }))
       .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0)),
     ambient,
     environment: internalParameters.environment.sha256,

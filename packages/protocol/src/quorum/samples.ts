@@ -21,7 +21,8 @@ export const DEFINITION = sampleDefinition();
 export const BUILD_ID = buildId(DEFINITION);
 
 export function output(name: string, content: string): ClaimedOutput {
-  return { name, ...digestBytes(toUtf8(content)) };
+  const bytes = toUtf8(content);
+  return { name, size: bytes.length, ...digestBytes(bytes) };
 }
 
 /** Two outputs; `content` is what differs. */
@@ -41,7 +42,11 @@ export function statementBytes(parts: StatementParts = {}): Uint8Array {
   const statement = statementOfBuild({
     definition: parts.definition ?? DEFINITION,
     farmId: 'example-build-1',
-    outputs: (parts.outputs ?? outputs()).map(({ name, ...digest }) => ({ name, digest: { ...digest, sha256: digest.sha256 as Sha256 } })),
+    outputs: (parts.outputs ?? outputs()).map(({ name, size = 0, ...digest }) => ({
+      name,
+      size,
+      digest: { ...digest, sha256: digest.sha256 as Sha256 },
+    })),
     sandbox: { runtime: 'runc 1', cgroup: 'v2', kernel: '6.1', silo: '0.1.0' },
     environmentSha256: 'e'.repeat(64),
     variation: parts.ambient ?? null,

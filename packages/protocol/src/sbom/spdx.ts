@@ -1,4 +1,5 @@
 /** SPDX 2.3 document (JSON) of everything that a definition puts in: made from the lock alone, so it is reproducible itself. */
+import { isoTime } from '../time/iso-time.ts';
 import { buildId, type Definition } from '../definition/definition.ts';
 import type { Json } from '../json/parse.ts';
 import { dependenciesOf } from '../provenance/dependencies.ts';
@@ -18,7 +19,7 @@ export function spdxOf(definition: Definition): Json {
     name: `${manifest.name}-${manifest.version}`,
     documentNamespace: `urn:lockstep:sbom:${id}`,
     creationInfo: {
-      created: `${new Date(lock.source.date * 1000).toISOString().slice(0, 19)}Z`,
+      created: isoTime(lock.source.date),
       creators: ['Tool: lockstep'],
       comment: 'The time is the source date, so that the document is the same whenever it is made.',
     },

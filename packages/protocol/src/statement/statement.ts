@@ -26,6 +26,8 @@ const name = text('a name', (value) => value !== '', 4096);
 export const subject = table({
   name,
   digest: table({ sha256: hex(64, 'SHA-256'), sha512: hex(128, 'SHA-512'), blake2b512: hex(128, 'BLAKE2b-512') }),
+  /** in-toto ResourceDescriptor: the size in bytes, so that whoever downloads it knows when to stop. Older builders left it out. */
+  annotations: optional(nullable(table({ size: integer(0, Number.MAX_SAFE_INTEGER) })), null),
 });
 
 const dependency = table({
