@@ -5,11 +5,12 @@ import { type Sha256, sha256Hex } from '../digest/digest.ts';
 import { LockstepError } from '../error/lockstep-error.ts';
 import { lineAndColumn, parseJsonWithPositions } from '../json/parse.ts';
 import { fromUtf8 } from '../bytes/utf8.ts';
+import { anyKeyFromPem } from '../key/any-key.ts';
 import { publicKeyFromPem } from '../key/p256.ts';
 import { parseVerifierKey } from '../note/verifier-key.ts';
 import { tufTime } from '../tuf/metadata.ts';
 import type { FailureDomain } from './domain.ts';
-import { CHECK_NAMES, type Policy, type PolicyBuilder, type PolicyKey, VARIATION_NAMES } from './policy.ts';
+import { CHECK_NAMES, FORMAT_USES, type Policy, type ReleaseKey, type PolicyBuilder, type PolicyKey, VARIATION_NAMES } from './policy.ts';
 import { policyProblem } from './policy-problem.ts';
 
 export const POLICY_SCHEMA = 'lockstep-policy/v1';
@@ -44,7 +45,16 @@ const decode = table({
   checkers: optional(list(worker, 200), []),
   coordinators: optional(list(person, 20), []),
   arbiters: optional(nullable(table({ threshold: integer(2, 100), members: list(person, 100, 2) })), null),
-  release: optional(nullable(table({ threshold: integer(1, 100), keys: list(person, 100, 1) })), null),
+  release: optional(
+    nullable(
+      table({
+        threshold: integer(1, 100),
+        keys: list(person, 100, 1),
+        formats: optional(list(table({ name: word, use: oneOf(FORMAT_USES), key: pem }), 100), []),
+      }),
+    ),
+    null,
+  ),
   logs: optional(list(table({ key: vkey, ...keeper }), 100), []),
   witnesses: optional(list(table({ name: word, keys: list(vkey, 2, 1), ...keeper }), 100), []),
   witness_groups: optional(list(table({ name: word, threshold: integer(1, 100), members: list(word, 100, 1) }), 100), []),
@@ -99,13 +109,25 @@ function fromDocument(document: Document, sha256: Sha256): Policy {
     checkers: document.checkers.map(builder),
     coordinators: document.coordinators.map(keyed),
     arbiters: document.arbiters === null ? null : { threshold: document.arbiters.threshold, members: document.arbiters.members.map(keyed) },
-    release: document.release === null ? null : { threshold: document.release.threshold, keys: document.release.keys.map(keyed) },
+    release: document.release === null ? null : releaseOf(document.release),
     logs: document.logs.map((one) => ({ ...one, key: named(one.operator, parseVerifierKey, one.key) })),
     witnesses: document.witnesses.map((one) => ({ ...one, keys: one.keys.map((key) => named(one.name, parseVerifierKey, key)) })),
     witnessGroups: document.witness_groups,
     witnessQuorum: document.witness_quorum,
     checkpointMaxAgeDays: document.checkpoint_max_age_days,
     rules: document.rules.map((one) => ({ ...one, commitments: one.commitments ?? (one.quorum > 1 ? 'required' : 'none') })),
+  };
+}
+
+function releaseOf(release: NonNullable<Document['release']>): NonNullable<Policy['release']> {
+  const anyKey = (one: { readonly name: string; readonly key: string }): ReleaseKey => ({
+    name: one.name,
+    key: named(one.name, anyKeyFromPem, one.key),
+  });
+  return {
+    threshold: release.threshold,
+    keys: release.keys.map(anyKey),
+    formats: release.formats.map((one) => ({ ...anyKey(one), use: one.use })),
   };
 }
 

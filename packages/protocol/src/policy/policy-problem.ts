@@ -1,6 +1,8 @@
 /** What a policy may not say although each field is well-formed. Each is a way in which fewer could decide than it seems. */
 import { toHex } from '../bytes/hex.ts';
 import { independentDomains } from './domain.ts';
+import { type AnyKey, rawEd25519 } from '../key/any-key.ts';
+import { mayUse } from '../key/key-use.ts';
 import type { Policy } from './policy.ts';
 import { independentWitnesses, witnessRule } from './witnessing.ts';
 import { quorumIsMet } from '../checkpoint/witness-policy.ts';
@@ -19,8 +21,9 @@ function repeatedKey(policy: Policy): string | null {
       checker: policy.checkers,
       coordinator: policy.coordinators,
       arbiter: policy.arbiters?.members ?? [],
-      'release key': policy.release?.keys ?? [],
     }).map(([role, keys]) => [role, keys.map(({ name, key }) => ({ name, material: key.id }))] as const),
+    ['release key', (policy.release?.keys ?? []).map(({ name, key }) => ({ name, material: materialOf(key) }))],
+    ['release key for a format', (policy.release?.formats ?? []).map(({ name, key }) => ({ name, material: materialOf(key) }))],
     [
       'log of',
       [...policy.builders, ...policy.checkers].flatMap(({ name, log }) => (log === null ? [] : [{ name, material: toHex(log.publicKey) }])),
@@ -37,13 +40,18 @@ function repeatedKey(policy: Policy): string | null {
   return null;
 }
 
+/** An Ed25519 key is the same in a log's verifier key and in a PEM. */
+export function materialOf(key: AnyKey): string {
+  return key.algorithm === 'ed25519' ? toHex(rawEd25519(key)) : key.id;
+}
+
 function repeatedName(policy: Policy): string | null {
   for (const [role, names] of Object.entries({
     builders: policy.builders.map((one) => one.name),
     checkers: policy.checkers.map((one) => one.name),
     coordinators: policy.coordinators.map((one) => one.name),
     arbiters: policy.arbiters?.members.map((one) => one.name) ?? [],
-    'release keys': policy.release?.keys.map((one) => one.name) ?? [],
+    'release keys': [...(policy.release?.keys ?? []), ...(policy.release?.formats ?? [])].map((one) => one.name),
     logs: policy.logs.map((one) => one.key.name),
     'witnesses and groups': [...policy.witnesses.map((one) => one.name), ...policy.witnessGroups.map((one) => one.name)],
   })) {
@@ -60,7 +68,14 @@ function wrongKeyType(policy: Policy): string | null {
   ].find((key) => key.type !== 'ed25519');
   if (log !== undefined) return `the key of the log ${log.name} is one of a witness`;
   const witness = policy.witnesses.find((one) => one.keys.some((key) => key.type === 'ed25519'));
-  return witness === undefined ? null : `the key of the witness ${witness.name} is one of a log`;
+  if (witness !== undefined) return `the key of the witness ${witness.name} is one of a log`;
+  const release = [
+    ...(policy.release?.keys ?? []).map((one) => ({ ...one, use: 'release-dsse' as const })),
+    ...(policy.release?.formats ?? []),
+  ].find((one) => !mayUse(one.use, one.key.algorithm));
+  return release === undefined
+    ? null
+    : `the key of ${release.name} is ${release.key.algorithm}, and ${release.use} cannot be signed with that`;
 }
 
 function impossibleThreshold(policy: Policy): string | null {

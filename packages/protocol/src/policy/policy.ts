@@ -5,6 +5,8 @@
 import type { WitnessGroup } from '../checkpoint/witness-policy.ts';
 import type { Sha256 } from '../digest/digest.ts';
 import { LockstepError } from '../error/lockstep-error.ts';
+import type { AnyKey } from '../key/any-key.ts';
+import type { KeyUse } from '../key/key-use.ts';
 import type { PublicKey } from '../key/p256.ts';
 import type { VerifierKey } from '../note/verifier-key.ts';
 import { tufSeconds } from '../tuf/metadata.ts';
@@ -23,6 +25,27 @@ export const CHECK_NAMES = ['hashes', 'signatures', 'install', 'dependencies', '
 export interface PolicyKey {
   readonly name: string;
   readonly key: PublicKey;
+}
+
+/** Approves releases: ECDSA P-256 or Ed25519 (also of a threshold). */
+export interface ReleaseKey {
+  readonly name: string;
+  readonly key: AnyKey;
+}
+
+/** Keys whose signatures other tools check (minisign, signify, ssh-keygen, nix, …): one for each format. */
+export const FORMAT_USES = [
+  'release-minisign',
+  'release-signify',
+  'release-ssh',
+  'release-note',
+  'release-raw',
+  'nix-cache',
+  'secure-boot',
+] as const;
+
+export interface FormatKey extends ReleaseKey {
+  readonly use: KeyUse;
 }
 
 export interface PolicyBuilder extends PolicyKey {
@@ -70,7 +93,7 @@ export interface Policy {
   readonly checkers: readonly PolicyBuilder[];
   readonly coordinators: readonly PolicyKey[];
   readonly arbiters: { readonly threshold: number; readonly members: readonly PolicyKey[] } | null;
-  readonly release: { readonly threshold: number; readonly keys: readonly PolicyKey[] } | null;
+  readonly release: { readonly threshold: number; readonly keys: readonly ReleaseKey[]; readonly formats: readonly FormatKey[] } | null;
   readonly logs: readonly PolicyLog[];
   readonly witnesses: readonly PolicyWitness[];
   readonly witnessGroups: readonly WitnessGroup[];

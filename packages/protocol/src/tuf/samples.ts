@@ -17,8 +17,9 @@ export function keyId(number: number): string {
   return tufKeyId(tufKey(number));
 }
 
+/** Others than those of logs and witnesses (log/samples, policy/samples): each role has keys of its own. */
 function seed(number: number): Uint8Array {
-  return new Uint8Array(32).fill(number);
+  return new Uint8Array(32).fill(200 + number);
 }
 
 /** In hex. */
