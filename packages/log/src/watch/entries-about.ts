@@ -2,6 +2,7 @@
 import { OUTCOME } from '@lockstep/protocol/commitment/documents';
 import { parseLogEntry } from '@lockstep/protocol/log-entry/log-entry';
 import { EMPTY_TREE } from '@lockstep/protocol/merkle/growing-tree';
+import { CARRIED } from '@lockstep/protocol/release/carried';
 import type { PublicKey } from '@lockstep/protocol/key/p256';
 import type { LoggedEntry } from '@lockstep/protocol/quorum/redecide';
 import { isSignedStatement } from '../key/entry-signature.ts';
@@ -15,6 +16,7 @@ import { buildIdOf } from './monitor.ts';
 
 /** A document of the log with the build that it is about. */
 export interface AboutBuild extends LoggedEntry {
+  /** '' for one that is about keys. */
   readonly buildId: string;
   readonly signature: Uint8Array;
   readonly key: PublicKey;
@@ -61,7 +63,7 @@ async function readDocumentAt(source: LogSource, origin: string, index: number, 
   }
   const statement = await resolveStatement(source, entry);
   if (statement === null) return null;
-  const id = buildIdOf(statement.payloadType, statement.payload);
+  const id = buildIdOf(statement.payloadType, statement.payload) ?? (statement.payloadType === CARRIED.payloadType ? '' : null);
   if (id === null || !isSignedStatement(entry.key, statement.signed, entry.signature)) return null;
   const { payloadType, payload } = statement;
   return {

@@ -2,6 +2,7 @@
  * Watches a log: that it only ever grows, and what is new in it, by key and by package. What cannot be read is called
  * opaque. The state is the last checkpoint that was accepted, as the log signed it: evidence, should the log deny it.
  */
+import { BUILD_URN } from '@lockstep/protocol/release/vsa';
 import { decodeStatement, type Statement } from '@lockstep/protocol/statement/statement';
 import { IN_TOTO_PAYLOAD } from '@lockstep/protocol/dsse/envelope';
 import { openLogCheckpoint } from '@lockstep/protocol/checkpoint/open';
@@ -84,13 +85,18 @@ function packageOf(payloadType: string, payload: Uint8Array): { package: string 
     if (payloadType === IN_TOTO_PAYLOAD) {
       const decoded = decodeStatement(json);
       if (decoded.ok) return ofStatement(decoded.value);
+      const summary = isTable(json) && isTable(json['predicate']) ? json['predicate']['resourceUri'] : null;
+      if (typeof summary === 'string' && summary.startsWith(BUILD_URN)) return ofBuild(summary.slice(BUILD_URN.length));
     }
-    const id = isTable(json) ? json['build_id'] : null;
-    return { package: null, buildId: typeof id === 'string' && /^[0-9a-f]{64}$/.test(id) ? id : null };
+    return ofBuild(isTable(json) ? json['build_id'] : null);
   } catch {
     // Signed, published and not JSON: its payload type is all that can be said.
     return { package: null, buildId: null };
   }
+}
+
+function ofBuild(id: Json | undefined): { package: null; buildId: string | null } {
+  return { package: null, buildId: typeof id === 'string' && /^[0-9a-f]{64}$/.test(id) ? id : null };
 }
 
 function ofStatement(statement: Statement): { package: string | null; buildId: string | null } {

@@ -26,17 +26,37 @@ export interface LoggedDocument {
   readonly opened: OpenedCheckpoint;
 }
 
+export type CheckpointOpener = (text: string, log: VerifierKey, witnesses: readonly VerifierKey[]) => OpenedCheckpoint;
+
+/** Bundles of one log mostly have one checkpoint: its signatures are checked once. For one set of witnesses. */
+export function openingOnce(): CheckpointOpener {
+  const seen = new Map<string, { readonly log: VerifierKey; readonly opened: OpenedCheckpoint }>();
+  return (text, log, witnesses) => {
+    const before = seen.get(text);
+    if (before?.log === log) return before.opened;
+    const opened = openLogCheckpoint(text, log, witnesses);
+    seen.set(text, { log, opened });
+    return opened;
+  };
+}
+
 /**
  * @param logs keys that checkpoints are accepted from
  * @param witnesses keys whose cosignatures are reported
+ * @param opener for many bundles: `openingOnce`
  * @throws LockstepError BUNDLE_INVALID, NOTE_INVALID, CHECKPOINT_INVALID, LOG_ENTRY_INVALID
  */
-export function openBundle(bundle: Bundle, logs: readonly VerifierKey[], witnesses: readonly VerifierKey[]): LoggedDocument {
+export function openBundle(
+  bundle: Bundle,
+  logs: readonly VerifierKey[],
+  witnesses: readonly VerifierKey[],
+  opener: CheckpointOpener = openLogCheckpoint,
+): LoggedDocument {
   const invalid = (why: string): LockstepError =>
     new LockstepError('BUNDLE_INVALID', why, 'Get the bundle again: lockstep log prove LOG FILE. If it stays so, somebody changed it.');
   const log = logs.find((key) => sameHash(noteKeyHash(key.name, key.type, key.publicKey), bundle.logId));
   if (log === undefined) throw invalid(`The bundle is of a log that is not known here (log id ${toHex(bundle.logId).slice(0, 16)})`);
-  const opened = openLogCheckpoint(bundle.checkpoint, log, witnesses);
+  const opened = opener(bundle.checkpoint, log, witnesses);
   const { checkpoint } = opened;
   if (checkpoint.size !== bundle.treeSize || !sameHash(checkpoint.root, bundle.root))
     throw invalid('The proof is for another tree than the checkpoint');

@@ -1,6 +1,6 @@
 /** Opens the bundles that a verdict or a decision is made of: all of one log that the policy names, each index once. */
 import { parseBundle } from '../bundle/bundle.ts';
-import { type LoggedDocument, openBundle } from '../bundle/open-bundle.ts';
+import { type LoggedDocument, openBundle, openingOnce } from '../bundle/open-bundle.ts';
 import { sameHash } from '../merkle/hash.ts';
 import type { Policy, PolicyLog } from '../policy/policy.ts';
 import { type Witnessing, witnessing, witnessKeys } from '../policy/witnessing.ts';
@@ -21,13 +21,16 @@ export interface Evidence {
 export function openEvidence(bundles: readonly NamedBundle[], policy: Policy): Evidence | string {
   if (bundles.length === 0) return 'there is no bundle';
   const documents: LoggedDocument[] = [];
+  const opener = openingOnce();
+  const witnesses = witnessKeys(policy);
   for (const { name, bytes } of bundles) {
     try {
       documents.push(
         openBundle(
           parseBundle(bytes),
           policy.logs.map((one) => one.key),
-          witnessKeys(policy),
+          witnesses,
+          opener,
         ),
       );
     } catch (error) {

@@ -197,7 +197,7 @@ test('a document of another kind, correctly signed under the type of a statement
   for (const type of TYPES.slice(1)) {
     const bundles = named(sampleBundlesOf([entry(0, A, type, statement), entry(1, B, type, statement)]));
     const artifact = { name: 'hello', sha256: outputs()[0]?.sha256 ?? '' };
-    const trust = { policy, currentUntil: TIME + 10 };
+    const trust = { policy, currentUntil: TIME + 10, root: null };
     const verdict = verifyRelease({ artifact, trust, bundles, complete: true, expect: {}, now: TIME });
     assert.deepEqual([verdict.ok, verdict.steps.find((one) => one.state === 'fail')?.name], [false, 'subject'], type);
   }

@@ -43,7 +43,7 @@ interface More extends Partial<Omit<ReleaseInput, 'trust'>> {
 function verify(bundles: readonly Bundle[], { policy: one = policy, currentUntil = TIME + 10 * DAY, ...more }: More = {}): ReleaseVerdict {
   return verifyRelease({
     artifact: { name: 'hello', sha256: sha256Hex(toUtf8('good')) },
-    trust: { policy: one, currentUntil },
+    trust: { policy: one, currentUntil, root: null },
     bundles: named(bundles),
     complete: true,
     expect: {},

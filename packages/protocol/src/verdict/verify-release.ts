@@ -2,12 +2,18 @@
  * The verdict on a file by a policy: who is trusted, that all of it is in a witnessed log, that this file is one of the
  * outputs that enough independent builders agree on, and how fresh that is. Decides the quorum again by itself.
  */
+import { isoTime } from '../time/iso-time.ts';
 import type { LoggedDocument } from '../bundle/open-bundle.ts';
 import { IN_TOTO_PAYLOAD } from '../dsse/envelope.ts';
 import type { Policy } from '../policy/policy.ts';
 import { readClaim } from '../quorum/claim.ts';
 import type { Decision } from '../quorum/decision.ts';
 import { type LoggedEntry, type Redecided, redecide } from '../quorum/redecide.ts';
+import { sourceOf } from '../quorum/source-of.ts';
+import type { RootMetadata } from '../tuf/metadata.ts';
+import type { ApprovedRecord } from '../release/approvals.ts';
+import { missingChecks } from '../release/check-result.ts';
+import { approvalOf } from './approval.ts';
 import { type NamedBundle, openEvidence } from './evidence.ts';
 import type { Artifact } from './verify.ts';
 import { type Verdict, VerdictBuilder } from './verdict.ts';
@@ -21,6 +27,8 @@ export const RELEASE_STEPS = [
   'builders',
   'failure-domains',
   'threshold',
+  'checks',
+  'approval',
   'freshness',
 ] as const;
 
@@ -28,6 +36,8 @@ export interface TrustedPolicy {
   readonly policy: Policy;
   /** Seconds since 1970 until which the metadata that says what is current is valid. */
   readonly currentUntil: number;
+  /** Its threshold speaks for release keys that are lost or stolen; null: nobody does. */
+  readonly root: RootMetadata | null;
 }
 
 /** Why nothing can be taken from a log, and at which step that is seen. */
@@ -44,6 +54,8 @@ export interface ReleaseInput {
   readonly bundles: readonly NamedBundle[] | LogProblem;
   /** Whether these are all that the log has about the build: only then is it known that nobody disagrees. */
   readonly complete: boolean;
+  /** Go on without the release keys’ approval; the verdict says that it is unsigned. */
+  readonly unsigned?: boolean;
   readonly expect: { readonly source?: string; readonly buildId?: string; readonly package?: string };
   /** Seconds since 1970. */
   readonly now: number;
@@ -52,6 +64,8 @@ export interface ReleaseInput {
 export interface ReleaseVerdict extends Verdict {
   /** What was decided on the way; null when it was not reached. */
   readonly decision: Decision | null;
+  /** Who approved the release, and what; null when nobody has, or it was not reached. */
+  readonly approved: ApprovedRecord | null;
   /** Seconds since 1970: authentic as of then. null when nobody has witnessed it. */
   readonly witnessedAt: number | null;
 }
@@ -66,7 +80,8 @@ export function verifyRelease(input: ReleaseInput): ReleaseVerdict {
   const verdict = new VerdictBuilder(RELEASE_STEPS);
   let decision: Decision | null = null;
   let witnessedAt: number | null = null;
-  const end = (done: Verdict): ReleaseVerdict => ({ ...done, decision, witnessedAt });
+  let approved: ApprovedRecord | null = null;
+  const end = (done: Verdict): ReleaseVerdict => ({ ...done, decision, witnessedAt, approved });
   if (typeof input.trust === 'string') return end(verdict.fail('policy', input.trust));
   const { policy, currentUntil } = input.trust;
   verdict.pass('policy', `${policy.name}, version ${policy.version}, until ${policy.expires}`);
@@ -121,7 +136,7 @@ export function verifyRelease(input: ReleaseInput): ReleaseVerdict {
     return end(verdict.fail('subject', `it is of the package ${decision.package.name}, expected ${input.expect.package}`));
   verdict.pass('subject', `${output.name} of ${decision.package.name} ${decision.package.version}, build id ${id}`);
 
-  const source = sourceOf(documents, id);
+  const source = sourceOf(documents.map(toEntry), id);
   if (input.expect.source !== undefined && input.expect.source !== source)
     return end(verdict.fail('source', `source_ref is ${source}, expected ${input.expect.source}`));
   if (decision.result === 'refused') return end(verdict.fail('source', decision.reason));
@@ -140,6 +155,23 @@ export function verifyRelease(input: ReleaseInput): ReleaseVerdict {
     return end(verdict.fail('threshold', `${decision.result}: ${decision.reason}`));
   verdict.pass('threshold', `${decision.result}: ${decision.threshold} of ${decision.of}`);
 
+  const entries = documents.map(toEntry);
+  const missing = missingChecks(policy, decision.checks, entries, {
+    buildId: id,
+    outputs: group.digest,
+    threshold: decision.threshold,
+  });
+  if (missing.length > 0) return end(verdict.fail('checks', missing.join('; ')));
+  verdict.pass('checks', decision.checks.join(', ') || 'the policy asks for none');
+
+  const approval = approvalOf(policy, entries, input.trust.root, decision);
+  approved = approval.approved;
+  if (approval.unsigned !== null) {
+    if (policy.release !== null && input.unsigned !== true) return end(verdict.fail('approval', approval.unsigned));
+    verdict.pass('approval', approval.unsigned);
+    verdict.note('UNSIGNED: builders agree on it, and nobody has approved it as a release.');
+  } else verdict.pass('approval', approval.detail);
+
   const stale = staleness(policy, currentUntil, witnessedAt, input.now);
   if (stale !== null) return end(verdict.fail('freshness', stale));
   verdict.pass('freshness', `current until ${isoTime(currentUntil)}`);
@@ -153,7 +185,6 @@ export function verifyRelease(input: ReleaseInput): ReleaseVerdict {
   )
     verdict.note(`Judged as ${decision.package.name}; other packages need more builders. If another was meant, --package says so.`);
   for (const note of decision.notes) verdict.note(note);
-  if (decision.checks.length > 0) verdict.note(`Not looked at here: the checks before publication (${decision.checks.join(', ')}).`);
   return end(verdict.done());
 }
 
@@ -168,7 +199,7 @@ export function toEntry(one: LoggedDocument): LoggedEntry {
   };
 }
 
-/** One file can come out of several builds: the one that is expected counts, else one that was agreed on, whatever the order. */
+/** One file can come out of several builds: the one that is expected counts, else one that was approved or agreed on, whatever the order. */
 function decideAbout(documents: readonly LoggedDocument[], policy: Policy, input: ReleaseInput): Redecided | null {
   const builders = new Set<string>(policy.builders.map((one) => one.key.id));
   const ids = new Set<string>();
@@ -180,7 +211,7 @@ function decideAbout(documents: readonly LoggedDocument[], policy: Policy, input
   const entries = documents.map(toEntry);
   const wanted = input.expect.buildId !== undefined && ids.has(input.expect.buildId) ? [input.expect.buildId] : [...ids].sort();
   const decided = wanted.flatMap((id) => redecide(policy, entries, id) ?? []);
-  const good = decided.find(
+  const good = decided.filter(
     ({
       decision: {
         accepted,
@@ -191,16 +222,13 @@ function decideAbout(documents: readonly LoggedDocument[], policy: Policy, input
       (input.expect.package === undefined || input.expect.package === name) &&
       groups.some((group) => group.digest === accepted && group.outputs.some((output) => output.sha256 === input.artifact.sha256)),
   );
-  return good ?? decided[0] ?? null;
-}
-
-function sourceOf(documents: readonly LoggedDocument[], id: string): string {
-  for (const one of documents) {
-    if (one.payloadType !== IN_TOTO_PAYLOAD) continue;
-    const claim = readClaim(one.payload, one.digest, one.signer.id);
-    if (claim?.buildId === id) return claim.definition.lock.source.ref;
-  }
-  return '';
+  // Of several builds that it comes out of, one that was approved: what nobody has approved may be an older attempt.
+  const { trust } = input;
+  const approved =
+    typeof trust === 'string' || good.length < 2
+      ? undefined
+      : good.find((one) => approvalOf(policy, entries, trust.root, one.decision).unsigned === null);
+  return approved ?? good[0] ?? decided[0] ?? null;
 }
 
 /** Authentic as of the witnessed time is one thing, current another. */
@@ -211,8 +239,4 @@ function staleness(policy: Policy, currentUntil: number, witnessedAt: number | n
   if (witnessedAt !== null && now - witnessedAt > policy.checkpointMaxAgeDays * DAY)
     return `authentic as of ${isoTime(witnessedAt)}, which is more than ${policy.checkpointMaxAgeDays} days ago`;
   return null;
-}
-
-function isoTime(seconds: number): string {
-  return `${new Date(Math.floor(seconds) * 1000).toISOString().slice(0, 19)}Z`;
 }
