@@ -31,7 +31,7 @@ function describe(value: Json | undefined): string {
   if (Array.isArray(value)) return `a list of ${value.length}`;
   if (typeof value === 'object' && value !== null) return 'a table';
   const text = JSON.stringify(value);
-  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+  return text.length > 60 ? `${text.slice(0, 60).toWellFormed()}…` : text;
 }
 
 export function text(expected: string, accept: (value: string) => boolean, maxLength = 4096, hint = ''): Decoder<string> {

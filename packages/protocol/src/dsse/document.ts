@@ -26,7 +26,7 @@ export function readDocument<T>(kind: DocumentKind<T>, payloadType: string, payl
     new LockstepError(
       'DOCUMENT_INVALID',
       `Not a ${kind.noun}: ${why}`,
-      `Get it again from whoever signed it; spec/commitment.md says how it looks.`,
+      `Get it again from whoever signed it; spec/ says how each kind looks.`,
     );
   let json: Json;
   try {
