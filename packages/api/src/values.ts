@@ -49,6 +49,19 @@ export const signedDocument = z
   .meta({ id: 'SignedDocument' });
 export type SignedDocumentJson = z.infer<typeof signedDocument>;
 
+/** An envelope that release keys, or those who speak for them, have signed. */
+export const approvalEnvelope = z
+  .strictObject({
+    payloadType: z.string().max(200),
+    payload: base64,
+    signatures: z
+      .array(z.strictObject({ /** DER SubjectPublicKeyInfo. */ key: base64.max(600), sig: base64.max(600) }))
+      .min(1)
+      .max(16),
+  })
+  .meta({ id: 'ApprovalEnvelope' });
+export type ApprovalEnvelopeJson = z.infer<typeof approvalEnvelope>;
+
 /** A statement with a Debian lock has 60 kB; a whole document never more than what a log takes. */
 export const MAX_DOCUMENT_BODY = 8 << 20;
 /** Parts of an upload: large enough that a bucket composes them, small enough to be sent again. */

@@ -47,7 +47,7 @@ export const attemptView = z
   })
   .meta({ id: 'Attempt view' });
 
-export const output = z.strictObject({ name: z.string(), sha256, sha512: z.string(), blake2b512: z.string() });
+export const output = z.strictObject({ name: z.string(), size: z.int().optional(), sha256, sha512: z.string(), blake2b512: z.string() });
 
 export const jobView = z
   .strictObject({
@@ -65,6 +65,8 @@ export const jobView = z
     reason: z.string(),
     quorum: z.int(),
     round: z.int(),
+    /** Who has approved what was agreed on as a release; null: nobody, it is unsigned. */
+    approval: z.string().nullable(),
     /** Whether earlier attempts came to another end under the same conditions. */
     flaky: z.boolean(),
     outputs: z.array(output),

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { route } from '../route.ts';
 import { ANYONE, OPERATORS, READERS, TOKEN_ROLES } from '../role.ts';
-import { anyJson, countText, jobName, MAX_DOCUMENT_BODY, name, sha256, signedDocument, time } from '../values.ts';
+import { anyJson, approvalEnvelope, countText, jobName, MAX_DOCUMENT_BODY, name, sha256, signedDocument, time } from '../values.ts';
 import { capabilities } from './builders.ts';
 import { JOB_STATES } from './jobs.ts';
 
@@ -135,6 +135,15 @@ export const operatorRoutes = {
     body: signedDocument,
     maxBody: MAX_DOCUMENT_BODY,
     reply: z.strictObject({ job: sha256 }),
+    audited: true,
+  }),
+  submitApproval: route('POST /v1/approvals', {
+    allow: OPERATORS,
+    summary:
+      'Have what a release key signed logged: a release record, a verification summary, a change or revocation of a key. Whether it counts is for verifiers to say.',
+    body: approvalEnvelope,
+    maxBody: MAX_DOCUMENT_BODY,
+    reply: z.strictObject({ /** null when it is about keys. */ job: sha256.nullable() }),
     audited: true,
   }),
   setShare: route('POST /v1/shares', {

@@ -2,6 +2,7 @@
 import { builderRoutes } from './builders.ts';
 import { jobRoutes } from './jobs.ts';
 import { operatorRoutes } from './operators.ts';
+import { signingRoutes } from './signing.ts';
 
-export const ROUTES = { ...jobRoutes, ...builderRoutes, ...operatorRoutes } as const;
+export const ROUTES = { ...jobRoutes, ...builderRoutes, ...operatorRoutes, ...signingRoutes } as const;
 export type RouteName = keyof typeof ROUTES;

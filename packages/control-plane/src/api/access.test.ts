@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { ROLES, type Role } from '@lockstep/api/role';
+import { ROLES, type Role, TOKEN_ROLES } from '@lockstep/api/role';
 import type { Route } from '@lockstep/api/route';
 import { ROUTES, type RouteName } from '@lockstep/api/routes/table';
 import { enrolmentWords } from '@lockstep/api/enrolment';
@@ -44,8 +44,7 @@ describe('who may do what', () => {
   const shown = new Map<Role, Partial<Asked>>();
   before(async () => {
     sample = await sampleFarm({ builders: 1 });
-    for (const role of ['observer', 'submitter', 'operator'] as const)
-      shown.set(role, { headers: { authorization: `Bearer ${await sample.token(`a-${role}`, role)}` } });
+    for (const role of TOKEN_ROLES) shown.set(role, { headers: { authorization: `Bearer ${await sample.token(`a-${role}`, role)}` } });
     const { transportKey, transportSpki } = sample.builders[0]!;
     shown.set('builder', { transportKey, transportSpki });
     shown.set('anyone', {});

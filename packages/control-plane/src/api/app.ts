@@ -11,6 +11,7 @@ import { jsonResponse, problemOf, problemResponse } from './answer.ts';
 import { builderHandlers } from './handlers/builders.ts';
 import { jobHandlers } from './handlers/jobs.ts';
 import { operatorHandlers } from './handlers/operators.ts';
+import { signingHandlers } from './handlers/signing.ts';
 import { type Handler, parsed, readBody, type Services } from './request.ts';
 
 /** What is known of a connection, by whoever accepted it. */
@@ -21,7 +22,7 @@ export interface Connection {
   readonly transportSpki: Uint8Array | null;
 }
 
-const HANDLERS = { ...jobHandlers, ...builderHandlers, ...operatorHandlers };
+const HANDLERS = { ...jobHandlers, ...builderHandlers, ...operatorHandlers, ...signingHandlers };
 
 export interface FarmApp {
   fetch(request: Request, connection: Connection): Promise<Response>;

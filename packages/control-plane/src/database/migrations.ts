@@ -12,7 +12,10 @@ export interface Types {
 type Build = CreateTableBuilder<string, string>;
 
 export function migrations(types: Types): Record<string, Migration> {
-  return { '001-farm': { up: (db) => createAll(db as Kysely<unknown>, types) } };
+  return {
+    '001-farm': { up: (db) => createAll(db as Kysely<unknown>, types) },
+    '002-approval': { up: (db) => (db as Kysely<unknown>).schema.alterTable('jobs').addColumn('approval', 'text').execute() },
+  };
 }
 
 async function createAll(db: Kysely<unknown>, types: Types): Promise<void> {

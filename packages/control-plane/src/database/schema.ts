@@ -50,6 +50,8 @@ export interface Jobs {
   /** Decision as canonical JSON; null before there is one. */
   decision: string | null;
   outcome_index: number | null;
+  /** Who has approved it as a release, as far as this farm knows; null: nobody, it is unsigned. */
+  approval: string | null;
   /** 1 when a fact came in that nobody has looked at: the reconciler's mark. */
   due: number;
 }

@@ -16,7 +16,7 @@ const HOUR = 3_600_000;
 const MOST_TOLD = 1000;
 const MAX_DEFINITION = 16 << 20;
 /** Prefixes in which something can become garbage. Definitions, submissions, pins and the log itself never do. */
-const COLLECTED = ['inputs/', 'parts/', 'results/', 'transcripts/'] as const;
+const COLLECTED = ['inputs/', 'parts/', 'results/', 'signing/', 'transcripts/'] as const;
 
 export async function collectGarbage(farm: Farm, dryRun: boolean, olderThanHours: number): Promise<GarbageReport> {
   const before = (farm.now() - olderThanHours * HOUR) / 1000;

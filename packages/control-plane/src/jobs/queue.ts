@@ -25,6 +25,7 @@ export async function requeue(tx: Writes, job: string, reason: string, now: numb
       due: 0,
       decision: null,
       outcome_index: null,
+      approval: null,
     })
     .where('job', '=', job)
     .execute();

@@ -116,6 +116,7 @@ export async function recordSubmission(tx: Writes, fact: SubmissionFact, definit
       flaky: 0,
       decision: null,
       outcome_index: null,
+      approval: null,
       due: 0,
     })
     .onConflict((conflict) => conflict.column('job').doNothing())

@@ -23,6 +23,7 @@ export function jobLine(job: Job): JobLine {
     reason: job.reason,
     quorum: job.quorum,
     round: job.round,
+    approval: job.approval,
     flaky: job.flaky === 1,
   };
 }

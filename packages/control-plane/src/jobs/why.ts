@@ -32,6 +32,14 @@ async function whyOf(farm: Farm, job: Job): Promise<string[]> {
         : `${arbiters.threshold} of the arbiters ${arbiters.members.map((one) => one.name).join(', ')}: lockstep farm resolve`,
     ];
   }
+  if (job.state === 'decided' && job.approval === null) {
+    const { release } = farm.policy();
+    return [
+      release === null
+        ? 'a release key, of which the policy names none: UNSIGNED until then'
+        : `the approval of ${release.threshold} of the release keys ${release.keys.map((one) => one.name).join(', ')}: UNSIGNED until then (lockstep release approve)`,
+    ];
+  }
   return [];
 }
 

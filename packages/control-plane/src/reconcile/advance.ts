@@ -20,6 +20,7 @@ import type { Needs } from '../jobs/needs.ts';
 import { errorFields } from '../observe/journal.ts';
 import { cancelAttempts } from '../leases/keep.ts';
 import { keepDocument, loggedEntries } from '../rounds/documents.ts';
+import { noteApproval } from './note-approval.ts';
 import { offerRepeats } from '../rounds/repeat.ts';
 
 const MOST_AT_ONCE = 200;
@@ -71,6 +72,7 @@ export async function advance(farm: Farm, name: string): Promise<boolean> {
     if (job.state === 'building') return advanceBuilding(farm, tx, job);
     if (job.state === 'revealing') return advanceRevealing(farm, tx, job, complete);
     if (job.state === 'disputed') return advanceDisputed(farm, tx, job, complete);
+    if (job.state === 'decided') return noteApproval(farm, tx, job);
     return false;
   });
   if (went) {

@@ -60,7 +60,8 @@ describe('a round with commitments', () => {
       const nouns = sample.log.entries.map((one) => /([a-z-]+)\+json$/.exec(one.payloadType)?.[1]);
       assert.deepEqual(nouns.slice(0, 3), ['opening', 'commitment', 'commitment']);
       assert.ok(nouns.lastIndexOf('commitment') < nouns.indexOf('reveal'));
-      assert.equal((await sample.client(await sample.token('again', 'operator')).call('why', { params: { job } })).waitsFor.length, 0);
+      const { waitsFor } = await sample.client(await sample.token('again', 'operator')).call('why', { params: { job } });
+      assert.deepEqual([waitsFor.length, /UNSIGNED until then/.test(waitsFor[0] ?? '')], [1, true], 'decided, and no release yet');
       assert.equal((await jobOf(sample, job)).flaky, 0);
     }));
 

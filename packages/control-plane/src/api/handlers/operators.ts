@@ -3,6 +3,7 @@ import { capabilities } from '@lockstep/api/routes/builders';
 import type { operatorRoutes } from '@lockstep/api/routes/operators';
 import { openApi } from '@lockstep/api/openapi';
 import type { TokenRole } from '@lockstep/api/role';
+import { takeApproval } from '../../rounds/approvals.ts';
 import { RESOLUTION } from '@lockstep/protocol/commitment/documents';
 import { readDocument } from '@lockstep/protocol/dsse/document';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
@@ -171,6 +172,9 @@ export const operatorHandlers: Handlers<keyof typeof operatorRoutes> = {
     });
     farm.database.notify(CHANGED.jobs);
     return { job };
+  },
+  async submitApproval({ farm }, { body }) {
+    return takeApproval(farm, body);
   },
   async audit({ farm }, { query }) {
     let search = farm.database.reads
