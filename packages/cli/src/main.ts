@@ -6,6 +6,7 @@ import { addFarmCommands } from './commands/farm.ts';
 import { addLogCommands } from './commands/log.ts';
 import { json, offline, quiet } from './commands/common-options.ts';
 import { addPolicyCommands } from './commands/policy.ts';
+import { addKeyCommands, addSignerCommands } from './commands/signer.ts';
 import { addQuorumCommands } from './commands/quorum.ts';
 import { VERSION } from './version.ts';
 
@@ -72,6 +73,7 @@ program
   .option('--policy <folder>', 'with --root: the signed policy')
   .option('--log <where>', 'with --root: a log or its mirror, folder or http(s) address')
   .option('--evidence <folder>', 'with --root: bundles instead of a log (default: beside the file)')
+  .option('--unsigned', 'with --root: also what nobody has approved as a release; the verdict says so')
   .option('--package <name>', 'with --root: the package that the file is expected to be of')
   .option('--source <ref>', 'the source_ref that is expected')
   .option('--farm <id>', 'with --key: the farm_id that is expected')
@@ -96,8 +98,9 @@ addFarmCommands(program);
 addQuorumCommands(program);
 addPolicyCommands(program);
 addLogCommands(program);
+addSignerCommands(program);
 
-const key = program.command('key').description('the public half of this builder’s attestation key, as PEM');
+const key = program.command('key').description('keys: by itself, the public half of this builder’s attestation key');
 key
   .addOption(json())
   .addOption(quiet())
@@ -108,6 +111,8 @@ key
   .argument('<file>', 'where to write it')
   .addOption(json())
   .action(async (file: string, options) => (await import('./verbs/key.ts')).keyMakeVerb(file, options));
+
+addKeyCommands(key);
 
 program
   .command('doctor')

@@ -322,10 +322,11 @@ test('spec/policy.md: the verdict on the example', () => {
   const {
     decision: _decision,
     witnessedAt: _witnessedAt,
+    approved: _approved,
     ...verdict
   } = verifyRelease({
     artifact: { name: 'hello', sha256: sha256Hex(toUtf8('hello')) },
-    trust: { policy: policy(), currentUntil: trusted().currentUntil },
+    trust: { policy: policy(), currentUntil: trusted().currentUntil, root: null },
     bundles: bundles.map((bundle, index) => ({ name: `entry ${index}`, bytes: toUtf8(bundle) })),
     complete: true,
     expect: { source: 'git+https://git.example.org/sources/hello#refs/tags/v2.10' },

@@ -29,6 +29,7 @@ export function addFarmCommands(program: Command): void {
     .option('--name <name>', 'of the farm', 'home')
     .option('--builders <count>', 'builders in its own process', '2')
     .option('--no-witness', 'no witness in its own process')
+    .option('--no-signer', 'no signing node in its folder: what is agreed on stays unsigned')
     .option('--listen <address>', 'HOST:PORT of the API', '127.0.0.1:7300')
     .addOption(json())
     .action(async (folder: string | undefined, options) => (await import('../verbs/farm/init.ts')).farmInit(folder, options));
@@ -73,7 +74,7 @@ export function addFarmCommands(program: Command): void {
       .command('token')
       .description('a token for somebody; it is shown once')
       .argument('<name>', 'whose')
-      .argument('<role>', 'observer, submitter or operator'),
+      .argument('<role>', 'observer, submitter, operator, or signer (named as its node)'),
   )
     .option('--days <count>', 'for how long, or never', '365')
     .action(async (name: string, role: string, options) => (await import('../verbs/farm/act.ts')).farmToken(name, role, options));

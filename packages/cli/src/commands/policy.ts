@@ -2,6 +2,8 @@
 import type { Command } from 'commander';
 import { json } from './common-options.ts';
 
+const many = (value: string, before: readonly string[] | undefined): readonly string[] => [...(before ?? []), value];
+
 export function addPolicyCommands(program: Command): void {
   const policy = program.command('policy').description('who counts, for what, and how many of them: signed offline under one root');
   const root = 'the root.json to trust: then the folder’s signed policy is read, not the draft';
@@ -32,6 +34,30 @@ export function addPolicyCommands(program: Command): void {
     .option('--root-threshold <count>', 'of the first root: how many of its keys have to sign', '1')
     .addOption(json())
     .action(async (folder: string, options) => (await import('../verbs/policy/sign.ts')).policySign(folder, options));
+
+  policy
+    .command('request')
+    .description('the next metadata, unsigned, for a signing node that holds the key of the role')
+    .argument('<folder>', 'as "policy init" made it')
+    .requiredOption('--role <role>', 'targets: the policy.json of the folder; root: the next root')
+    .option('--hand-over <role=key>', 'of the next root: the role has this public key from then on', many)
+    .requiredOption('--node <card>', 'whom to ask: its card', many)
+    .requiredOption('--out <file>', 'where the request goes: lockstep release ask, or lockstep signer sign')
+    .addOption(json())
+    .action(async (folder: string, options) => (await import('../verbs/policy/request.ts')).policyRequest(folder, options));
+
+  policy
+    .command('insert')
+    .description('what was requested, with the answers’ signatures')
+    .argument('<folder>', 'as "policy init" made it')
+    .argument('<request>', 'the file of "policy request"')
+    .argument('[answers...]', 'files of "lockstep release ask" or "lockstep signer sign"')
+    .option('--node <card>', 'whose answers they are: the card', many)
+    .option('--sign', 'and sign it with the keys of its role that lie in FOLDER/keys: the old root, when it hands over')
+    .addOption(json())
+    .action(async (folder: string, request: string, answers: string[], options) =>
+      (await import('../verbs/policy/insert.ts')).policyInsert(folder, request, answers, options),
+    );
 
   policy
     .command('explain')

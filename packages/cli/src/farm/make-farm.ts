@@ -1,5 +1,6 @@
 /** A new farm in a folder: keys, policy, log, witness, builders, an operator's token. Asks nothing. */
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { isoTime } from '@lockstep/protocol/time/iso-time';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { arch, hostname, release } from 'node:os';
 import { resolve } from 'node:path';
 import { openAttestationKey } from '@lockstep/builder/attest/key';
@@ -8,7 +9,10 @@ import { openWitness } from '@lockstep/log/witness/witness-home';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { publicKeyFromSpki, publicKeyToPem } from '@lockstep/protocol/key/p256';
 import { formatVerifierKey } from '@lockstep/protocol/note/verifier-key';
+import { anyKeyToPem } from '@lockstep/protocol/key/any-key';
+import { makeFileKey } from '@lockstep/signer/custody/file-key';
 import { writeDurably } from '@lockstep/store/durable';
+import { initSigner } from '../signer/home.ts';
 import { openRoleKeys, signPolicy } from '../trust/tuf-repository.ts';
 
 export interface NewFarm {
@@ -16,13 +20,15 @@ export interface NewFarm {
   /** How many builders run in the farm's process. Their failure domains are declared, on one machine: the policy calls them simulated. */
   readonly builders: number;
   readonly witness: boolean;
+  /** A signing node of its own, in the same folder: to begin with, and for a home. */
+  readonly signer: boolean;
   readonly listen: string;
 }
 
 const YEAR = 365 * 86_400;
 
 /** @param now seconds since 1970 @throws LockstepError FARM_UNUSABLE when there is one */
-export function makeFarm(folder: string, what: NewFarm, now: number): void {
+export async function makeFarm(folder: string, what: NewFarm, now: number): Promise<void> {
   const root = resolve(folder);
   if (existsSync(`${root}/farm.toml`))
     throw new LockstepError(
@@ -59,10 +65,10 @@ export function makeFarm(folder: string, what: NewFarm, now: number): void {
     schema: 'lockstep-policy/v1',
     name: what.name,
     version: 1,
-    expires: `${new Date((now + YEAR) * 1000).toISOString().slice(0, 19)}Z`,
+    expires: isoTime(now + YEAR),
     builders: builders.map(({ name, key }, at) => ({ name, key: pem(`${root}/${key}`), domain: domain(at) })),
     coordinators: [{ name: 'coordinator', key: pem(`${root}/policy/keys/coordinator.pem`) }],
-    release: { threshold: 1, keys: [{ name: 'release', key: pem(`${root}/policy/keys/release.pem`) }] },
+    release: await releaseOf(what, root, now),
     logs: [{ key: formatVerifierKey(log.key), operator: what.name, site: slug(hostname()), simulated: what.builders > 1 }],
     witnesses:
       witness === null
@@ -82,8 +88,28 @@ export function makeFarm(folder: string, what: NewFarm, now: number): void {
   };
   writeDurably(`${root}/policy/policy.json`, `${JSON.stringify(policy, null, 2)}\n`);
   signPolicy(`${root}/policy`, Buffer.from(`${JSON.stringify(policy, null, 2)}\n`), now, 1);
+  if (what.signer) await makeSigner(what, root, now);
   // Last: a folder with this file is a farm.
   writeFileSync(`${root}/farm.toml`, farmToml(what, builders, witness !== null), { mode: 0o600 });
+}
+
+/** Keys of its own signing node: approved is what that signs, and nothing in the farm can. */
+async function releaseOf(what: NewFarm, root: string, now: number): Promise<Record<string, unknown> | null> {
+  if (!what.signer) return null;
+  const make = async (name: string, use: 'release-dsse' | 'release-minisign'): Promise<string> =>
+    anyKeyToPem(
+      (await makeFileKey({ path: `${root}/signer/keys/${name}.json`, name, use, passphrase: null, now: new Date(now * 1000) })).public,
+    );
+  return {
+    threshold: 1,
+    keys: [{ name: 'release', key: await make('release', 'release-dsse') }],
+    formats: [{ name: 'minisign', use: 'release-minisign', key: await make('minisign', 'release-minisign') }],
+  };
+}
+
+async function makeSigner(what: NewFarm, root: string, now: number): Promise<void> {
+  const pinned = new Uint8Array(readFileSync(`${root}/policy/repository/metadata/1.root.json`));
+  await initSigner(`${root}/signer`, pinned, { name: `${what.name}-signer`, lines: ['main'], coordinators: [] }, new Date(now * 1000));
 }
 
 function farmToml(what: NewFarm, builders: readonly { name: string; key: string }[], witness: boolean): string {

@@ -50,8 +50,9 @@ export function sequencedLog(home: LogHome, witnesses: WitnessClient | null): Se
     async *documents(from): AsyncGenerator<FoundDocument> {
       const seen = await view();
       if (seen === null) return;
+      // What is about keys belongs to no job.
       for await (const { index, payloadType, payload, digest, buildId, signature, key } of documentsFrom(home.source, seen, from))
-        yield { index, payloadType, payload, digest, buildId, signature, signer: key };
+        if (buildId !== '') yield { index, payloadType, payload, digest, buildId, signature, signer: key };
     },
     async close() {
       if (opening === null) return;

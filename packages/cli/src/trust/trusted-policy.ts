@@ -5,6 +5,7 @@ import { sha256Hex } from '@lockstep/protocol/digest/digest';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { parseJson } from '@lockstep/protocol/json/parse';
 import { parsePolicy } from '@lockstep/protocol/policy/parse-policy';
+import { requireOwnRoleKeys } from '@lockstep/protocol/policy/use-of-key';
 import { POLICY_TARGET, requireCurrentPolicy } from '@lockstep/protocol/policy/policy';
 import { NOTHING_SEEN, readTarget, type SeenVersions, trustedTargets } from '@lockstep/protocol/tuf/client-workflow';
 import type { TrustedPolicy } from '@lockstep/protocol/verdict/verify-release';
@@ -50,8 +51,9 @@ export function readTrustedPolicy(rootFile: string, folder: string, cells: Cells
   const bytes = readTarget(trusted, POLICY_TARGET, file);
   const policy = parsePolicy(bytes, POLICY_TARGET);
   requireCurrentPolicy(policy, now, seen.policy);
+  requireOwnRoleKeys(policy, trusted.root);
   remember(cells, cell, before, seen, { ...trusted.seen, policy: policy.version });
-  return { policy, currentUntil: trusted.currentUntil };
+  return { policy, currentUntil: trusted.currentUntil, root: trusted.root };
 }
 
 type Seen = SeenVersions & { readonly policy: number };

@@ -2,8 +2,11 @@
  * Writes the TUF repository of a policy: a folder of static files. Offline keys sign root and targets; the keys of
  * snapshot and timestamp only say what is current. Signing nodes take the keys over later; the files stay the same.
  */
+import { isoTime } from '@lockstep/protocol/time/iso-time';
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { toHex } from '@lockstep/protocol/bytes/hex';
+import { toUtf8 } from '@lockstep/protocol/bytes/utf8';
+import { requireSignatures } from '@lockstep/protocol/tuf/client-workflow';
 import { sha256Hex } from '@lockstep/protocol/digest/digest';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
 import { POLICY_TARGET } from '@lockstep/protocol/policy/policy';
@@ -77,7 +80,7 @@ export function signPolicy(folder: string, policy: Uint8Array, now: number, firs
     writeDurably(`${out}/${path}`, text);
     written.push(`${out}/${path}`);
   };
-  const expires = (name: TufRoleName): string => `${new Date((now + VALID_DAYS[name] * 86_400) * 1000).toISOString().slice(0, 19)}Z`;
+  const expires = (name: TufRoleName): string => isoTime(now + VALID_DAYS[name] * 86_400);
   const common = (name: TufRoleName, version: number) => ({ spec_version: TUF_SPEC_VERSION, version, expires: expires(name) });
   const sign = (signed: Signable, name: TufRoleName): string =>
     formatMetadata(
@@ -99,28 +102,66 @@ export function signPolicy(folder: string, policy: Uint8Array, now: number, firs
     };
     put('metadata/1.root.json', sign(root, 'root'));
   }
-  const digest = sha256Hex(policy);
-  put(`targets/${digest}.${POLICY_TARGET}`, policy);
-  const targets: TargetsMetadata = {
+  const targets = nextTargets(folder, policy, now);
+  const text = sign(targets, 'targets');
+  // A key that has handed over to a signing node still lies here, perhaps: nobody would follow what it signs.
+  requireSignatures('targets', parseMetadata('targets', toUtf8(text)), currentRoot(folder));
+  put(`targets/${targets.targets[POLICY_TARGET]?.hashes.sha256 ?? ''}.${POLICY_TARGET}`, policy);
+  put(`metadata/${targets.version}.targets.json`, text);
+  return [...written, ...signCurrency(folder, targets.version, now)];
+}
+
+/** The root that the repository ends at. */
+export function currentRoot(folder: string): RootMetadata {
+  const out = `${folder}/repository`;
+  return parseMetadata('root', readFileSync(`${out}/metadata/${latest(out, 'root')}.root.json`)).signed;
+}
+
+/** What the offline keys of the targets role sign next. */
+export function nextTargets(folder: string, policy: Uint8Array, now: number): TargetsMetadata {
+  return {
     _type: 'targets',
-    ...common('targets', latest(out, 'targets') + 1),
-    targets: { [POLICY_TARGET]: { length: policy.length, hashes: { sha256: digest } } },
+    spec_version: TUF_SPEC_VERSION,
+    version: latest(`${folder}/repository`, 'targets') + 1,
+    expires: isoTime(now + VALID_DAYS.targets * 86_400),
+    targets: { [POLICY_TARGET]: { length: policy.length, hashes: { sha256: sha256Hex(policy) } } },
   };
-  put(`metadata/${targets.version}.targets.json`, sign(targets, 'targets'));
-  const info = (version: number) => ({ version, length: null, hashes: null });
-  const snapshot: SnapshotMetadata = {
-    _type: 'snapshot',
-    ...common('snapshot', latest(out, 'snapshot') + 1),
-    meta: { 'targets.json': info(targets.version) },
+}
+
+/** The root after the present one, in which these roles have other keys. */
+export function nextRoot(folder: string, roles: ReadonlyMap<TufRoleName, readonly TufKey[]>, now: number): RootMetadata {
+  const root = currentRoot(folder);
+  const handed = [...roles].map(
+    ([name, keys]) => [name, { keyids: keys.map(tufKeyId), threshold: Math.min(root.roles[name].threshold, keys.length) }] as const,
+  );
+  const next = { ...root.roles, ...(Object.fromEntries(handed) as Partial<RootMetadata['roles']>) };
+  const known = new Map([...Object.values(root.keys), ...[...roles.values()].flat()].map((key) => [tufKeyId(key), key]));
+  const used = new Set(Object.values(next).flatMap((role) => role.keyids));
+  return {
+    ...root,
+    version: root.version + 1,
+    expires: isoTime(now + VALID_DAYS.root * 86_400),
+    keys: Object.fromEntries([...known].filter(([id]) => used.has(id))),
+    roles: next,
   };
-  put(`metadata/${snapshot.version}.snapshot.json`, sign(snapshot, 'snapshot'));
-  const timestamp: TimestampMetadata = {
-    _type: 'timestamp',
-    // One timestamp for each snapshot; written last, so that a reader sees the old state or the new one.
-    ...common('timestamp', snapshot.version),
-    meta: { 'snapshot.json': info(snapshot.version) },
+}
+
+/** Says that this version of the targets is the current one, with the online keys. @returns the paths that were written */
+export function signCurrency(folder: string, targetsVersion: number, now: number): string[] {
+  const out = `${folder}/repository`;
+  const written: string[] = [];
+  const put = (name: 'snapshot' | 'timestamp', path: string, signed: SnapshotMetadata | TimestampMetadata): void => {
+    const { keys } = openRoleKeys(folder, name, keyCount(folder, name), 1);
+    const signatures = keys.map(({ id, signer }) => ({ keyid: id, sig: signer.sign(metadataBytes(signed)) }));
+    writeDurably(`${out}/${path}`, formatMetadata(signed, signatures));
+    written.push(`${out}/${path}`);
   };
-  put('metadata/timestamp.json', sign(timestamp, 'timestamp'));
+  const version = latest(out, 'snapshot') + 1;
+  const common = { spec_version: TUF_SPEC_VERSION, version, expires: isoTime(now + VALID_DAYS.snapshot * 86_400) };
+  const info = (of: number) => ({ version: of, length: null, hashes: null });
+  put('snapshot', `metadata/${version}.snapshot.json`, { _type: 'snapshot', ...common, meta: { 'targets.json': info(targetsVersion) } });
+  // One timestamp for each snapshot; written last, so that a reader sees the old state or the new one.
+  put('timestamp', 'metadata/timestamp.json', { _type: 'timestamp', ...common, meta: { 'snapshot.json': info(version) } });
   return written;
 }
 
@@ -136,7 +177,7 @@ export function renewCurrency(folder: string, now: number): boolean {
   const half = (VALID_DAYS.timestamp * 86_400) / 2;
   if (Math.min(tufSeconds(snapshot.expires), tufSeconds(timestamp.expires)) - now > half) return false;
   const version = snapshot.version + 1;
-  const expires = `${new Date((now + VALID_DAYS.timestamp * 86_400) * 1000).toISOString().slice(0, 19)}Z`;
+  const expires = isoTime(now + VALID_DAYS.timestamp * 86_400);
   const sign = (signed: Signable, name: TufRoleName): string =>
     formatMetadata(
       signed,

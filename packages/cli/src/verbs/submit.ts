@@ -53,6 +53,7 @@ export function submitVerb(what: string, options: Options): Promise<void> {
       print(
         [
           view.reason.startsWith(view.state) ? view.reason : `${view.state}: ${view.reason}`,
+          ...(view.state === 'decided' ? [signedLine(view.approval)] : []),
           ...view.outputs.map((one) => `${one.sha256}  ${options.out === undefined ? one.name : join(options.out, one.name)}`),
         ].join('\n'),
         {
@@ -60,6 +61,7 @@ export function submitVerb(what: string, options: Options): Promise<void> {
           ...submitted,
           state: view.state,
           reason: view.reason,
+          approval: view.approval,
           outputs: view.outputs,
           decision: view.decision,
           files: written,
@@ -68,6 +70,11 @@ export function submitVerb(what: string, options: Options): Promise<void> {
       return view.state === 'decided' ? EXIT.ok : view.state === 'disputed' ? EXIT.notReproducible : EXIT.failed;
     }),
   );
+}
+
+/** What builders agree on is no release yet. */
+function signedLine(approval: string | null): string {
+  return approval === null ? 'UNSIGNED: nobody has approved it as a release yet (lockstep release approve)' : `approved by ${approval}`;
 }
 
 /** A directory with manifest and lock; or a reference, of which both are made. */

@@ -3,6 +3,7 @@ export interface VerifyOptions {
   readonly attestation?: string;
   readonly key?: string;
   readonly root?: string;
+  readonly unsigned?: boolean;
   readonly policy?: string;
   readonly evidence?: string;
   readonly log?: string;

@@ -1,20 +1,13 @@
 /** `lockstep verify --root --policy`: the verdict on a file by a policy, from bundles or from a log or its mirror. */
 import { basename, dirname } from 'node:path';
-import { formatBundle } from '@lockstep/protocol/bundle/bundle';
 import { toUtf8 } from '@lockstep/protocol/bytes/utf8';
 import { LockstepError } from '@lockstep/protocol/error/lockstep-error';
-import { OPENING, type Opening } from '@lockstep/protocol/commitment/documents';
-import { readDocument } from '@lockstep/protocol/dsse/document';
-import { readClaim } from '@lockstep/protocol/quorum/claim';
-import { IN_TOTO_PAYLOAD } from '@lockstep/protocol/dsse/envelope';
 import { type ReleaseVerdict, type TrustedPolicy, verifyRelease, type ReleaseInput } from '@lockstep/protocol/verdict/verify-release';
-import { makeBundle } from '@lockstep/log/watch/make-bundle';
-import { type AboutBuild, entriesAbout } from '@lockstep/log/watch/entries-about';
 import type { Policy } from '@lockstep/protocol/policy/policy';
 import { folderCells } from '@lockstep/store/cells';
 import { sha256File } from '@lockstep/store/digests';
 import { defaultStorePath } from '@lockstep/store/store';
-import { openPolicyLog } from '../policy-log.ts';
+import { about, buildsOf, bundlesOf, readEvidence } from '../release/evidence.ts';
 import { readNamedFile } from '../read-file.ts';
 import { readTrustedPolicy } from '../trust/trusted-policy.ts';
 import { bundlesIn } from './quorum/explain.ts';
@@ -43,6 +36,7 @@ export async function releaseVerdict(file: string, options: VerifyOptions): Prom
     trust,
     bundles,
     complete: options.log !== undefined,
+    unsigned: options.unsigned === true,
     expect: {
       ...(options.source === undefined ? {} : { source: options.source }),
       ...(options.buildId === undefined ? {} : { buildId: options.buildId }),
@@ -87,40 +81,10 @@ async function fromLog({ policy }: TrustedPolicy, where: string, sha256: string)
 }
 
 async function bundlesAbout(policy: Policy, where: string, sha256: string): Promise<ReleaseInput['bundles']> {
-  const { source, key, view } = await openPolicyLog(policy, where);
-  // What strangers had logged says nothing by this policy, and may be made to be slow to look at.
-  const counting = new Set<string>(
-    [...policy.builders, ...policy.coordinators, ...(policy.arbiters?.members ?? [])].map((one) => one.key.id),
-  );
-  const entries = await entriesAbout(source, view, null);
-  // Who was on a roster takes part in its round, also when the policy no longer lists them.
-  for (const { roster } of openingsBy(policy, entries)) for (const { key: member } of roster) counting.add(member);
-  const all = entries.filter((entry) => counting.has(entry.signer));
-  const ids = new Set(
-    all
-      .filter((entry) => entry.payloadType === IN_TOTO_PAYLOAD)
-      .filter((entry) => readClaim(entry.payload, entry.digest, entry.signer)?.outputs.some((output) => output.sha256 === sha256) === true)
-      .map((entry) => entry.buildId),
-  );
-  const about = all.filter((entry) => ids.has(entry.buildId));
-  if (about.length === 0) return { step: 'subject', problem: `no statement in ${source.name} has the SHA-256 of the file (${sha256})` };
-  return Promise.all(
-    about.map(async (entry) => ({
-      name: `entry ${entry.index}`,
-      bytes: toUtf8(formatBundle(await makeBundle(source, key, view, entry.index))),
-    })),
-  );
-}
-
-function openingsBy(policy: Policy, entries: readonly AboutBuild[]): Opening[] {
-  return entries.flatMap((entry) => {
-    if (!policy.coordinators.some((one) => one.key.id === entry.signer)) return [];
-    try {
-      return readDocument(OPENING, entry.payloadType, entry.payload) ?? [];
-    } catch (error) {
-      // A broken opening opens nothing.
-      if (error instanceof LockstepError) return [];
-      throw error;
-    }
-  });
+  const evidence = await readEvidence(policy, where);
+  const builds = buildsOf(evidence, sha256);
+  if (builds.size === 0)
+    return { step: 'subject', problem: `no statement in ${evidence.source.name} has the SHA-256 of the file (${sha256})` };
+  const bundles = await bundlesOf(evidence, about(evidence, builds));
+  return bundles.map(({ name, text }) => ({ name, bytes: toUtf8(text) }));
 }

@@ -87,6 +87,7 @@ export function farmWhy(job: string, options: Options): Promise<void> {
             (one) =>
               `  attempt ${one.attempt}, round ${one.round}: ${one.builder} ${one.state}${one.failure === null ? '' : `, the ${one.failure.who} failed: ${harmlessLine(one.failure.message)}`}${one.transcriptBytes > 0 ? `, ${one.transcriptBytes} bytes of transcript` : ''}`,
           ),
+          ...(view.approval === null ? [] : [`  approved by ${harmlessLine(view.approval)}`]),
           ...view.outputs.map((one) => `  ${one.sha256}  ${one.name}`),
           ...(ENDED.includes(view.state) || why.waitsFor.length > 0 ? [] : ['  nothing is known that it waits for']),
         ].join('\n'),

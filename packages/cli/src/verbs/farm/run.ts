@@ -36,7 +36,7 @@ export function farmRun(folder: string | undefined, options: RunOptions): Promis
     const where = folder ?? defaultFarmFolder();
     // From nothing: a farm to try out. What is there is never touched.
     if (folder === undefined && !existsSync(`${where}/farm.toml`))
-      makeFarm(where, { name: 'home', builders: 2, witness: true, listen: '127.0.0.1:7300' }, context.now());
+      await makeFarm(where, { name: 'home', builders: 2, witness: true, signer: true, listen: '127.0.0.1:7300' }, context.now());
     const home = readFarmHome(where);
     const journal = farmJournal(Date.now, options.debug === true);
     const open = await openFarm(home, { journal, store: context.store, now: Date.now });
