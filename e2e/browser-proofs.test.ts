@@ -120,7 +120,8 @@ test('protocol in chromium says the same of notes, checkpoints, bundles, proofs,
   await bundle.close();
   const script = output[0].code;
   t.diagnostic(`the bundle has ${Math.round(script.length / 1024)} KiB`);
-  assert.doesNotMatch(script, /require\(|node:/, 'nothing of Node is in the bundle');
+  assert.deepEqual(output[0].imports, []);
+  assert.doesNotMatch(script, /require\(|["'`]node:/, 'nothing of Node is in the bundle');
 
   const work = temporaryFolder();
   const call = `{ answers: proofs.answerAll(${JSON.stringify(asked)}), milliseconds: proofs.timeInclusion(${JSON.stringify(timed)}) }`;

@@ -20,6 +20,7 @@ const units = (): string[] => globSync(`${DEPLOY}/systemd/*.service`).sort();
 const EXPOSURE: Readonly<Record<string, number>> = {
   'lockstep-api.service': 1.5,
   'lockstep-witness.service': 1.5,
+  'lockstep-signer.service': 1.5,
   'lockstep-builder.service': 9,
   'lockstep-farm.service': 9,
 };
@@ -65,7 +66,7 @@ test('every unit, run script and image starts a verb that there is, with options
         return command === undefined ? [] : [(JSON.parse(command) as string[]).join(' ')];
       }),
   ];
-  assert.equal(lines.length, 4 + 3 + 2);
+  assert.equal(lines.length, 5 + 4 + 2);
   for (const line of lines) {
     const words = line.split(' ');
     const verb = words[0] === 'witness' ? ['witness'] : words.slice(0, 2);

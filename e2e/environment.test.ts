@@ -2,19 +2,13 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:https';
 import { after, test } from 'node:test';
-import { CLI, leftovers, lockstep, project, startLockstep, temporaryFolder } from './lockstep.ts';
+import { debianProject } from './debian-project.ts';
+import { CLI, leftovers, lockstep, project, temporaryFolder } from './lockstep.ts';
 
 const home = temporaryFolder();
 const env = { LOCKSTEP_HOME: home };
-const SOURCE = { 'hello.c': '#include <stdio.h>\nint main(void) { puts("hello"); return 0; }\n' };
-const folder = project({
-  environment: 'kind = "debian"\nsuite = "host"\npackages = ["gcc", "libc6-dev"]',
-  steps: ['gcc -O2 -o out hello.c', './out', 'dpkg-query -W > /tmp/packages; test -s /tmp/packages; test ! -e /etc/machine-id'],
-  resources: 'memory_mb = 512\nscratch_mb = 512',
-  files: SOURCE,
-});
+const folder = debianProject();
 
 after(() => assert.deepEqual(leftovers(), []));
 
@@ -94,70 +88,6 @@ test('a package that is neither stored, nor in the archive, nor in a snapshot is
     assert.match(error.hint, /lockstep lock --update/);
   } finally {
     writeFileSync(lock, text);
-  }
-});
-
-test('a package that the archive has dropped comes from a snapshot archive, checked against the lock', async () => {
-  const lock = JSON.parse(readFileSync(`${folder}/lockstep.lock`, 'utf8')) as {
-    environment: { packages: { name: string; version: string; sha256: string; path: string }[] };
-  };
-  const one = lock.environment.packages.find((each) => each.name === 'make' || each.name === 'gcc');
-  assert.ok(one !== undefined);
-  const blob = `${home}/blobs/${one.sha256.slice(0, 2)}/${one.sha256.slice(2)}`;
-  const bytes = readFileSync(blob);
-  rmSync(blob);
-  const original = readFileSync(`${folder}/lockstep.lock`, 'utf8');
-  // A version that no archive has: only the snapshot can serve it, by its path.
-  writeFileSync(
-    `${folder}/lockstep.lock`,
-    original.replace(`"name":"${one.name}","version":"${one.version}"`, `"name":"${one.name}","version":"0:0.0-0"`),
-  );
-  const tls = temporaryFolder();
-  execFileSync(
-    'openssl',
-    [
-      'req',
-      '-x509',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:P-256',
-      '-nodes',
-      '-keyout',
-      `${tls}/key.pem`,
-      '-out',
-      `${tls}/cert.pem`,
-      '-days',
-      '2',
-      '-subj',
-      '/CN=localhost',
-      '-addext',
-      'subjectAltName=DNS:localhost',
-    ],
-    { stdio: 'ignore' },
-  );
-  const asked: string[] = [];
-  const server = createServer({ key: readFileSync(`${tls}/key.pem`), cert: readFileSync(`${tls}/cert.pem`) }, (request, response) => {
-    asked.push(request.url ?? '');
-    response.end(request.url === `/archive/${one.path}` ? bytes : '');
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  try {
-    const address = server.address();
-    const port = typeof address === 'object' && address !== null ? address.port : 0;
-    const ran = await startLockstep(['build', folder, '-q', '--json'], {
-      env: {
-        ...env,
-        NODE_EXTRA_CA_CERTS: `${tls}/cert.pem`,
-        LOCKSTEP_FETCH_PRIVATE: '1',
-        LOCKSTEP_SNAPSHOT: `https://localhost:${port}/archive`,
-      },
-    }).done;
-    assert.ok(asked.includes(`/archive/${one.path}`), ran.stderr);
-    assert.equal(ran.status, 0, ran.stdout + ran.stderr);
-  } finally {
-    server.close();
-    writeFileSync(`${folder}/lockstep.lock`, original);
   }
 });
 

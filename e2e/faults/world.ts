@@ -80,9 +80,9 @@ async function start(root: string, options: WorldOptions, roles: Role[]): Promis
   const urlAt = (name: string): string => [port, ...(options.morePorts ?? [])].map((one) => `https://${name}:${one}`).join(',');
   const url = urlAt(host);
   mkdirSync(root, { recursive: true });
-  makeFarm(
+  await makeFarm(
     folder,
-    { name: 'faults', builders: options.builders ?? 2, witness: true, listen: `${options.listen ?? host}:${port}` },
+    { name: 'faults', builders: options.builders ?? 2, witness: true, signer: false, listen: `${options.listen ?? host}:${port}` },
     Date.now() / 1000,
   );
   changePolicy(folder);
