@@ -20,7 +20,8 @@ export async function bundleSilo(out: string): Promise<void> {
 }
 
 async function bundleOne(input: string, out: string, name: string): Promise<void> {
-  const build = await rolldown({ input, platform: 'node', logLevel: 'warn' });
+  // A native addon, for those who have hardware modules: installed beside the bundle, or not there.
+  const build = await rolldown({ input, platform: 'node', logLevel: 'warn', external: ['pkcs11js'] });
   await build.write({ dir: out, format: 'esm', entryFileNames: `inner-${name}`, chunkFileNames: '[name]-[hash].js' });
   await build.close();
   // A compile cache saves most of the start-up: V8 keeps the compiled code beside the user's other caches.

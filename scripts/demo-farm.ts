@@ -1,21 +1,13 @@
 /**
  * The second half of the demo: a farm on this machine, with two builders in failure domains of their own, a witnessed log
- * and a quorum. A definition is submitted, built twice under different conditions, committed, revealed and agreed on; an
- * observer decides the same from a mirror. Then a build that depends on the year, which the farm holds.
+ * and a quorum. A definition is submitted, built twice under different conditions, committed, revealed agreed on, and approved by
+ * signing nodes; an observer decides the same from a mirror. Then a build that depends on the year, which the farm holds.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-
-export interface DemoTools {
-  readonly cli: string;
-  readonly folder: string;
-  /** The store of the demo: what is prepared there need not be prepared again. */
-  readonly store: string;
-  /** Runs lockstep, shows it, and returns what it printed. */
-  readonly lockstep: (args: readonly string[], expected?: number, env?: Readonly<Record<string, string>>) => string;
-  readonly heading: (text: string) => void;
-}
+import type { DemoTools } from './demo-tools.ts';
+import { forge, startSigners } from './demo-signing.ts';
 
 /** @param deb name of an output that is looked at */
 export async function farmDemo(tools: DemoTools, project: string, deb: string): Promise<void> {
@@ -27,30 +19,41 @@ export async function farmDemo(tools: DemoTools, project: string, deb: string): 
   const config = readFileSync(`${farm}/farm.toml`, 'utf8');
   // Only for the demo: its builders find in the demo's own store what was fetched and prepared above.
   writeFileSync(`${farm}/farm.toml`, config.replace('storage = "storage"', `storage = "storage"\nbuilders_store = "${tools.store}"`));
+  heading('9. Signing nodes: one without a network behind a serial line, and a key of which two of three holders have to sign');
+  const signers = await startSigners(tools, farm);
   const process_ = await startFarm(tools, farm);
   try {
     const at = ['--farm', farm];
-    heading('9. Submitted: each builder is dealt other conditions, builds, and commits before anybody reveals');
+    heading('10. Submitted: each builder is dealt other conditions, builds, and commits before anybody reveals');
     const out = `${folder}/agreed`;
     const job = buildIdOf(lockstep(['submit', project, '--out', out, '--json', ...at]));
     lockstep(['farm', 'why', job.slice(0, 12), ...at]);
 
-    heading('10. Submitted again: the quorum has decided, so it is answered at once');
+    heading('11. Submitted again: the quorum has decided, so it is answered at once');
     lockstep(['submit', project, ...at, '-q']);
 
-    heading('11. An observer, without an account: a mirror of the log, the same decision to the letter, the file verified by the policy');
+    heading('12. Each signing node gets the evidence, checks it all again, and signs; builders alone release nothing');
+    lockstep(['release', 'approve', job.slice(0, 12), '--out', out, ...signers.nodes, ...at]);
+
+    heading('13. Forged evidence, as whoever held the farm could write it: refused');
+    lockstep(['release', 'request', job.slice(0, 12), '--node', signers.airGapped, '--out', `${folder}/request.json`, ...at]);
+    forge(`${folder}/request.json`, `${folder}/forged.json`);
+    lockstep(['release', 'ask', `${folder}/forged.json`, '--node', signers.airGapped, '--out', `${folder}/answer.json`, '-q'], 5);
+
+    heading('14. An observer, without an account: a mirror of the log, the same decision to the letter, the file verified by the policy');
     const trust = ['--policy', `${farm}/policy`, '--root', `${farm}/policy/repository/metadata/1.root.json`];
     lockstep(['log', 'mirror', `${farm}/log/public`, `${folder}/mirror`, '--key', logKey(tools, farm)]);
     lockstep(['quorum', 'audit', ...trust, '--log', `${folder}/mirror`]);
     lockstep(['verify', `${out}/${deb}`, ...trust, '--log', `${folder}/mirror`]);
 
-    heading('12. A build that writes the year into its output: the builders disagree, and the farm holds it');
+    heading('15. A build that writes the year into its output: the builders disagree, and the farm holds it');
     yearProject(`${folder}/year`);
     lockstep(['lock', `${folder}/year`, '-q']);
     lockstep(['submit', `${folder}/year`, ...at, '-q'], 4);
     lockstep(['farm', 'status', ...at]);
   } finally {
     await stop(process_);
+    await signers.stop();
   }
 }
 

@@ -121,7 +121,7 @@ async function demo(): Promise<void> {
   if (equal.length === 0) throw new DemoFailed();
   heading(`Done in ${((performance.now() - started) / 1000).toFixed(0)} s`);
   process.stdout.write(
-    `The rebuilt .deb files equal what the archive ships, bit by bit: ${equal.join(', ')}\nVERIFIED: source, recipe, environment and builder of each are attested; two builders of a farm agreed in a witnessed log; and what they did not agree on was held.\n`,
+    `The rebuilt .deb files equal what the archive ships, bit by bit: ${equal.join(', ')}\nVERIFIED: source, recipe, environment and builder of each are attested; two builders of a farm agreed in a witnessed log; an air-gapped node and two of three holders approved it; and what they did not agree on was held.\n`,
   );
 }
 

@@ -1,6 +1,7 @@
 /** `npm run examples`: every example as it stands, each with what it is there to show. */
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
+import { dirname } from 'node:path';
 
 const ROOT = `${import.meta.dirname}/..`;
 const CLI = `${ROOT}/packages/cli/src/main.ts`;
@@ -55,7 +56,21 @@ const EXAMPLES: Readonly<Record<string, () => string>> = {
     expect(lockstep(['build', 'examples/hello', '--vary', '--only', 'clock,hostname']), 4, /^\* date and time/m);
     return 'the clock leak is named';
   },
+  'signing-file': () => approved('signing-file', 'hello (1 of 1 needed)'),
+  'signing-pkcs11': () => approved('signing-pkcs11', 'hello (1 of 1 needed)'),
+  'signing-threshold': () => approved('signing-threshold', 'hello (1 of 1 needed)'),
+  'signing-serial': () => approved('signing-serial', 'hello (1 of 1 needed)'),
+  'signing-by-hand': () => approved('signing-by-hand', 'hello (1 of 1 needed)'),
 };
+
+/** The example is a script of its own, and ends with a verdict. */
+function approved(name: string, by: string): string {
+  const env = { ...process.env, PATH: `${dirname(process.execPath)}:${process.env['PATH'] ?? ''}` };
+  const run = spawnSync('sh', [`examples/${name}/run.sh`], { cwd: ROOT, env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+  const said = expect(run, 0, /^VERIFIED out-anna\/hello\.txt$/m);
+  if (!said.includes(`✔ approval         pass: ${by}`)) throw new Error(`did not say that it was approved by ${by}`);
+  return `approved by ${by}`;
+}
 
 function built(name: string): void {
   expect(lockstep(['lock', `examples/${name}`]), 0, /./);
@@ -84,6 +99,6 @@ for (const [name, show] of Object.entries(EXAMPLES)) {
   }
 }
 process.stdout.write(
-  `\n${outcomes.map((one) => `${one.ok ? 'ok  ' : 'FAIL'} ${one.name.padEnd(12)} ${String(one.seconds).padStart(4)} s  ${one.detail}`).join('\n')}\n`,
+  `\n${outcomes.map((one) => `${one.ok ? 'ok  ' : 'FAIL'} ${one.name.padEnd(17)} ${String(one.seconds).padStart(4)} s  ${one.detail}`).join('\n')}\n`,
 );
 process.exitCode = outcomes.every((one) => one.ok) ? 0 : 1;

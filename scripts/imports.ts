@@ -29,7 +29,13 @@ export const IMPORT_TABLE: Readonly<Record<string, Rule>> = {
     packages: ['@hono/node-server', '@peculiar/x509', 'hono', 'jose', 'kysely', 'pg', 'prom-client', 'reflect-metadata', 'zod'],
     node: true,
   },
-  cli: { workspaces: ['protocol', 'store', 'log', 'builder', 'api', 'control-plane'], packages: ['commander', 'smol-toml'], node: true },
+  // A signing node keeps a log of its own: the same sequencer, not another one.
+  signer: { workspaces: ['protocol', 'store', 'log'], packages: ['@noble/curves', '@noble/hashes', 'pkcs11js'], node: true },
+  cli: {
+    workspaces: ['protocol', 'store', 'log', 'builder', 'api', 'control-plane', 'signer'],
+    packages: ['commander', 'smol-toml'],
+    node: true,
+  },
 };
 
 /** Names that say nothing of what is inside. */
@@ -67,7 +73,7 @@ function problemOf(file: string, owner: string, rule: Rule, specifier: string): 
   if (specifier.startsWith('node:'))
     return rule.node ? [] : [`${file}: imports ${specifier}, but ${owner} runs in a browser. Take what it needs as an argument.`];
   if (specifier.startsWith('.'))
-    return /(?:\.\.\/){3,}(?:silo|store|log|builder|cli|protocol|api|control-plane)\//.test(specifier)
+    return /(?:\.\.\/){3,}(?:silo|store|log|builder|cli|protocol|api|control-plane|signer)\//.test(specifier)
       ? [`${file}: reaches into another package by path (${specifier}). Import it by its name.`]
       : [];
   const workspace = /^@lockstep\/([^/]+)/.exec(specifier)?.[1];

@@ -16,10 +16,10 @@ fi
 # For building, and for varying a build.
 packages="runc util-linux e2fsprogs attr tar xz-utils bzip2 zstd git ca-certificates disorderfs gcc libc6-dev"
 case $mode in
-demo) packages="$packages openssl" ;;
+demo) packages="$packages openssl socat" ;;
 # Second implementations and things to attack with; chromium is a .deb on Debian only.
-test) packages="$packages s6 iproute2 systemd openssl crun diffoscope-minimal cryptsetup-bin qemu-system-common chromium golang-go golang-golang-x-mod-dev radosgw ceph-mon ceph-osd ceph-mgr" ;;
-bench) packages="$packages openssl minisign bubblewrap nix-bin time chromium golang-go golang-golang-x-mod-dev radosgw ceph-mon ceph-osd ceph-mgr" ;;
+test) packages="$packages minisign signify-openbsd openssh-client nix-bin softhsm2 opensc make g++ python3 socat qemu-system-x86 busybox-static s6 iproute2 systemd openssl crun diffoscope-minimal cryptsetup-bin qemu-system-common chromium golang-go golang-golang-x-mod-dev radosgw ceph-mon ceph-osd ceph-mgr" ;;
+bench) packages="$packages openssl softhsm2 opensc make g++ python3 socat minisign bubblewrap nix-bin time chromium golang-go golang-golang-x-mod-dev radosgw ceph-mon ceph-osd ceph-mgr" ;;
 *) echo "usage: setup.sh demo|test|bench" >&2; exit 2 ;;
 esac
 
