@@ -20,6 +20,12 @@ import { monitor } from './rows/monitor.ts';
 import { packTree } from './rows/pack.ts';
 import { proofs } from './rows/proofs.ts';
 import { quorum } from './rows/quorum.ts';
+import { signing } from './rows/signing.ts';
+import { signingEvidence } from './rows/signing-evidence.ts';
+import { signingFrames } from './rows/signing-frames.ts';
+import { signingFrost } from './rows/signing-frost.ts';
+import { signingNode } from './rows/signing-node.ts';
+import { signingSerial } from './rows/signing-serial.ts';
 import { trivial } from './rows/trivial.ts';
 import { verifyLarge } from './rows/verify.ts';
 import { figureTable, heading, type PeakRow, type TimedRow, timedTable } from './table.ts';
@@ -57,6 +63,12 @@ const FIGURES: readonly FigurePlan[] = [
   { name: 'farm-memory', title: 'A farm that idles', most: 1, measure: farmMemory },
   { name: 'farm-storage', title: 'A large input into a farm and out of it', most: 1, measure: farmStorage },
   { name: 'farm-followers', title: 'Many followers of one transcript', most: 3, measure: farmFollowers },
+  { name: 'signing', title: 'A release checked and signed, by custody of the key', most: 5, measure: signing },
+  { name: 'signing-evidence', title: 'What the check of a release’s evidence costs', most: 5, measure: signingEvidence },
+  { name: 'signing-frost', title: 'A release signed by a threshold', most: 5, measure: signingFrost },
+  { name: 'signing-node', title: 'A signing node and its memory', most: 3, measure: signingNode },
+  { name: 'signing-serial', title: 'A release approved over a serial line', most: 1, measure: signingSerial },
+  { name: 'signing-frames', title: 'Noise on a serial line', most: 3, measure: signingFrames },
 ];
 const MEMORY = { name: 'memory', title: 'Peak memory, an output of 2 GiB' };
 
