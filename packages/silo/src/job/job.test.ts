@@ -110,6 +110,11 @@ for (const [path, value] of [
   test(`readJob refuses ${path.join('.')} = ${JSON.stringify(value)}`, () => assert.ok(read(replaced(path, value)) instanceof SiloError));
 }
 
+test('readJob refuses a minus zero: it would not be written as it was read', () => {
+  assert.ok(read(replaced(['fixed', 'sourceDate'], -0)) instanceof SiloError);
+  assert.ok(!(read(replaced(['fixed', 'sourceDate'], 0)) instanceof SiloError));
+});
+
 test('readJob with any one value of another kind throws nothing but its own error', () => {
   const all = places(sample).filter((path) => path.length > 0);
   fc.assert(

@@ -30,7 +30,7 @@ export function readerOf(value: unknown, where: string): Reader {
     string: (maxLength) =>
       typeof value === 'string' && value.length <= maxLength ? value : fail(`text of at most ${maxLength} characters`),
     integer: (min, max) =>
-      typeof value === 'number' && Number.isSafeInteger(value) && value >= min && value <= max
+      typeof value === 'number' && Number.isSafeInteger(value) && !Object.is(value, -0) && value >= min && value <= max
         ? value
         : fail(`a whole number from ${min} to ${max}`),
     boolean: () => (typeof value === 'boolean' ? value : fail('true or false')),
