@@ -20,7 +20,7 @@ import { COMMITMENTS, REFUSAL, SESSION, SHARES, SHARING } from './session-docume
 import { hear, payloadTypeOf, say } from './signed-message.ts';
 import { finishCeremony } from './unconfirmed.ts';
 
-const RUNS = 60;
+const RUNS = 120;
 
 async function signed(node: NodeKey, payloadType: string, payload: Uint8Array): Promise<Uint8Array> {
   const sig = await node.sign(pae(payloadType, payload));
